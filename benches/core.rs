@@ -1,4 +1,4 @@
-//! What the protocol core costs per packet, per round and per member: `cargo bench --bench core [-- --quick]`.
+//! The cost of the protocol core per packet, per round and per member: `cargo bench --bench core [-- --quick]`.
 //!
 //! Everything goes through the public interface, bytes in and bytes out, with the outputs drained as a driver
 //! does. Pings come from different members in turn. A full queue is one as long as the table; a node whose
@@ -207,7 +207,7 @@ impl Bench {
         });
     }
 
-    /// One packet of each kind that changes nothing at a node to whom it is repeated.
+    /// One packet of each kind that changes nothing at a node that receives it again.
     fn specimens(&self) -> Vec<(&'static str, Datagram)> {
         let mut net = Net::converged((0..8).map(rig::lan));
         net.crash(7);
@@ -225,7 +225,7 @@ impl Bench {
         vec![
             ("a ping for somebody else", from_member(1)),
             ("an ack that nobody waits for", from_member(2)),
-            // The token that it shows is for somebody else.
+            // The token that it shows belongs to another peer.
             ("a ping-req from an unverified peer", shortest(3)),
             ("a nack that nobody waits for", from_member(4)),
             ("a known suspicion", from_member(17)),

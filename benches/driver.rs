@@ -1,4 +1,4 @@
-//! What threads and sockets cost: `cargo bench --bench driver`. (`lab/peers/` has round trips beside a bare echo.)
+//! The cost of threads and sockets: `cargo bench --bench driver`. (`lab/peers/` has round trips beside a bare echo.)
 //!
 //! - CPU and bytes of idle nodes, in clear and sealed.
 //! - How many nodes one process holds: `cargo bench --bench driver -- 256`.

@@ -21,7 +21,7 @@ use lexopt::{Arg::Long, ValueExt};
 use rig::{Acquaintance, BEGIN};
 use syncswim::swim::Node;
 
-/// What to count, and how to do it so many times.
+/// The operation, and how to repeat it.
 type Operation = (&'static str, fn(u32));
 
 const OPERATIONS: [Operation; 4] = [
@@ -48,7 +48,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let recorded = if check { parse(&fs::read_to_string(&file)?) } else { BTreeMap::new() };
     let (mut counted, mut grown) = (String::new(), false);
     for (name, _) in OPERATIONS {
-        // What both runs do besides, such as making the node, cancels out.
+        // The common part of both runs, such as making the node, cancels out.
         let each = (count(name, 2 * TIMES)? - count(name, TIMES)?) / u64::from(TIMES);
         println!("{name}: {each}");
         counted.push_str(&format!("{name}: {each}\n"));
@@ -63,7 +63,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     Ok(if grown { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What the command line asks for.
+/// The options of the command line.
 #[derive(Default)]
 struct Asked {
     check: bool,

@@ -1,4 +1,4 @@
-//! What a membership costs, beside a set kept in sorted slices: `cargo bench --bench membership [-- --quick]`.
+//! The cost of a membership, beside a set kept in sorted slices: `cargo bench --bench membership [-- --quick]`.
 //!
 //! The reference does what the Go original does. An insert at the front makes a new slice of everything
 //! (`append([]string{peer}, peers...)`), any other insert moves the rest by one, a snapshot copies both

@@ -79,7 +79,7 @@
 #define SYNCSWIM_REMOVED 2
 
 /**
- * The member answers, or nobody has accused it.
+ * The member answers, or no member has accused it.
  */
 #define SYNCSWIM_MEMBER_ALIVE 0
 
@@ -99,27 +99,27 @@
 #define SYNCSWIM_MEMBER_LEFT 3
 
 /**
- * It was sent to this member.
+ * A message to this member.
  */
 #define SYNCSWIM_MESSAGE_SENT 0
 
 /**
- * It was broadcast to all.
+ * A broadcast to all.
  */
 #define SYNCSWIM_MESSAGE_BROADCAST 1
 
 /**
- * It says how many messages and broadcasts are lost.
+ * Tells how many messages and broadcasts are lost.
  */
 #define SYNCSWIM_MESSAGE_LOST 2
 
 /**
- * It is to be answered.
+ * A request, which is to be answered.
  */
 #define SYNCSWIM_MESSAGE_REQUEST 3
 
 /**
- * It is an answer, or says why there is none.
+ * An answer, or why there is none.
  */
 #define SYNCSWIM_MESSAGE_ANSWER 4
 
@@ -139,7 +139,7 @@
 #define SYNCSWIM_ENTRY_OWNER_GONE 2
 
 /**
- * The answers to a query, as they come in. Any thread may use it; if several read, each answer goes to one of them.
+ * The answers to a query as they arrive. Any thread may use it; if several read, each answer goes to one of them.
  */
 typedef struct syncswim_answers syncswim_answers;
 
@@ -149,7 +149,7 @@ typedef struct syncswim_answers syncswim_answers;
 typedef struct syncswim_broadcast_report syncswim_broadcast_report;
 
 /**
- * What changed: peers that are active now and were not, that left, and that were removed. Any thread may read
+ * A change: the peers that are now active and were not, those that left, and those that were removed. Any thread may read
  * it, several at a time.
  */
 typedef struct syncswim_change syncswim_change;
@@ -166,14 +166,14 @@ typedef struct syncswim_cluster syncswim_cluster;
 typedef struct syncswim_config syncswim_config;
 
 /**
- * Key-values of members: all at one moment, by owner and key, or what a watch has been told. They never change; any
+ * Key-values of members: all at one moment, by owner and key, or the changes that a watch delivered. They never change; any
  * thread may read them, several at a time.
  */
 typedef struct syncswim_entries syncswim_entries;
 
 /**
- * A subscription to key-values. A reader that is slow keeps nobody waiting: it is told what leads from what it has
- * read to the latest state. Any thread may use it; it outlives its cluster, and then reports SYNCSWIM_CLOSED.
+ * A subscription to key-values. A slow reader delays nobody: it receives the changes from the state that it has read to the
+ * latest one. Any thread may use it; it outlives its cluster, and then reports SYNCSWIM_CLOSED.
  */
 typedef struct syncswim_entry_watch syncswim_entry_watch;
 
@@ -196,12 +196,12 @@ typedef struct syncswim_members syncswim_members;
 typedef struct syncswim_membership syncswim_membership;
 
 /**
- * Something that a member said: a message, a request, or an answer. Any thread may read it, several at a time.
+ * A message, a request, or an answer of a member. Any thread may read it, several at a time.
  */
 typedef struct syncswim_message syncswim_message;
 
 /**
- * The requests of a topic, to be answered. Any thread may use it; if several read, each request goes to one of them.
+ * The requests to a topic. Any thread may use it; if several read, each request goes to one of them.
  */
 typedef struct syncswim_requests syncswim_requests;
 
@@ -211,21 +211,21 @@ typedef struct syncswim_requests syncswim_requests;
 typedef struct syncswim_snapshot syncswim_snapshot;
 
 /**
- * A subscription to the changes of a membership. A reader that is slow keeps nobody waiting: what it missed is
- * folded into one change that leads to the same state. Any thread may use it; if several read, each change goes
- * to one of them. It outlives its cluster, delivers what was queued, and then reports SYNCSWIM_CLOSED.
+ * A subscription to the changes of a membership. A slow reader delays nobody: the changes that it missed are folded into
+ * one that leads to the same state. Any thread may use it; if several read, each change goes to one of them. It outlives
+ * its cluster, delivers what was queued, and then reports SYNCSWIM_CLOSED.
  */
 typedef struct syncswim_watch syncswim_watch;
 
 /**
- * How a call ended: 0 is success, a positive number an outcome that is not an error, a negative one an error. The numbers
- * never change their meaning; new ones may come.
+ * The outcome of a call: 0 is success, a positive number an outcome that is not an error, a negative one an error. The
+ * numbers never change their meaning; new ones may be added.
  */
 typedef int32_t syncswim_status;
 
 /**
- * Is given a line of the log: its level, from 1 (error) to 5 (trace), and its text, valid during the call. It
- * may be called on any thread, several at a time, and must not block for long.
+ * Receives a line of the log: its level, from 1 (error) to 5 (trace), and its text, valid during the call. It may be called
+ * on any thread, several at a time, and must not block for long.
  */
 typedef void (*syncswim_log_fn)(void *context, int level, const char *message);
 
@@ -235,8 +235,7 @@ typedef void (*syncswim_log_fn)(void *context, int level, const char *message);
 typedef void (*syncswim_release_fn)(void *context);
 
 /**
- * Is given a change, which it must free. It is called on a thread of its own and may call anything of this
- * library.
+ * Receives a change, which it must free. It is called on a thread of its own and may call any function of this library.
  */
 typedef void (*syncswim_watch_fn)(void *context, struct syncswim_change *change);
 
@@ -266,11 +265,11 @@ typedef struct syncswim_member {
    */
   int is_local;
   /**
-   * Which life of the name this is: milliseconds since 1970, raised above any that were heard of.
+   * The life of the name: milliseconds since 1970, raised above every epoch known for the name.
    */
   uint64_t epoch;
   /**
-   * Which word of that life: raised with each refutation and each change of tags.
+   * The version of what it says in that life: raised with each refutation and each change of tags.
    */
   uint64_t incarnation;
   /**
@@ -324,17 +323,17 @@ typedef struct syncswim_entry {
 } syncswim_entry;
 
 /**
- * It is done.
+ * Success.
  */
 #define SYNCSWIM_OK 0
 
 /**
- * The time was over before it happened. Try again, or do something else first.
+ * The time was over before it happened. The call can be repeated.
  */
 #define SYNCSWIM_TIMEOUT 1
 
 /**
- * There will never be more: the cluster has ended. What was queued before has been delivered.
+ * There will be no more items: the cluster has ended. All that was queued has been delivered.
  */
 #define SYNCSWIM_CLOSED 2
 
@@ -419,22 +418,23 @@ typedef struct syncswim_entry {
 #define SYNCSWIM_ERR_UNKNOWN_MEMBER -16
 
 /**
- * The member has failed or left, or was not reached. It did not act; but if it did not confirm a broadcast, it may have it.
+ * The member has failed or left, or was not reached. It did not act; but a member that did not confirm a broadcast may have
+ * received it.
  */
 #define SYNCSWIM_ERR_NOT_REACHED -17
 
 /**
- * Nobody there reads the topic. It was not delivered.
+ * The member has no reader for the topic. The message was not delivered.
  */
 #define SYNCSWIM_ERR_NO_READER -18
 
 /**
- * Too much waits there already, or is under way here. It was not delivered.
+ * A queue at the member is full, or too much is under way in this node. The message was not delivered.
  */
 #define SYNCSWIM_ERR_BUSY -19
 
 /**
- * It is longer than is allowed. It was not delivered.
+ * A size exceeds its limit. Nothing was delivered.
  */
 #define SYNCSWIM_ERR_TOO_LARGE -20
 
@@ -474,16 +474,16 @@ const char *syncswim_last_error(void);
 const char *syncswim_version(void);
 
 /**
- * The version of this interface that the loaded library has. Refuse to go on if it is less than
- * SYNCSWIM_ABI_VERSION. It rises with each addition; what is there stays.
+ * The version of this interface in the loaded library. A program must not go on if it is less than SYNCSWIM_ABI_VERSION. It
+ * rises with each addition; nothing is removed or changed.
  */
 uint32_t syncswim_abi_version(void);
 
 /**
- * Has all that the library logs, up to a level from 1 (errors only) to 5 (everything), given to `callback`, in
- * place of an earlier one. NULL ends it. It is for the whole process. When a callback will not be called any
- * more, or if this call fails, `release` is called once with its context, unless it is NULL. Fails with
- * SYNCSWIM_ERR_STATE in a process that has a logger of Rust's already: that one gets the log.
+ * Passes the library's log, up to a level from 1 (errors only) to 5 (everything), to `callback`, in place of an earlier
+ * callback. NULL ends it. It is for the whole process. When a callback will not be called any more, or if this call fails,
+ * `release` is called once with its context, unless it is NULL. Fails with SYNCSWIM_ERR_STATE in a process that has a Rust
+ * logger already: that logger receives the log.
  */
 syncswim_status syncswim_log(int level,
                              syncswim_log_fn callback,
@@ -507,8 +507,8 @@ syncswim_status syncswim_config_new(const char *preset, const char *name, struct
  * - bind: where to listen, over UDP and TCP: host:port or host, where the host is an address, a name, or, if the library
  *   was built with the feature interfaces, a network interface such as eth0. Port 0 takes any. Defaults to 0.0.0.0:7946,
  *   for the preset "local" 127.0.0.1:7946.
- * - advertise: what others are told to send to, if it differs; written like bind, without a port for the one of bind. A
- *   name is looked up once, at the start.
+ * - advertise: the address that others send to, if it differs from bind; written like bind, without a port for the port of
+ *   bind. A name is looked up once, at the start.
  * - join: a node to join through, as host:port, or as host for our own port. Each call adds one; they are tried for
  *   ever, each by itself. Also "dns+host:port" (A and AAAA records) and "dnssrv+_service._tcp.domain" (SRV records,
  *   with their ports), if the library was built with the feature dns-client; "file:/path", a file with one of these a
@@ -516,13 +516,13 @@ syncswim_status syncswim_config_new(const char *preset, const char *name, struct
  *   within 10 seconds.
  * - attempts: rounds of trying them before the start counts as failed. Defaults to 0: for ever.
  * - tag.KEY: a tag that this node shows to all others, without control characters. All of them take at most 512 bytes.
- * - peer_name: what a member is called in the membership: "address" (the default), "name", or "tag:KEY".
+ * - peer_name: the name of a member in the membership: "address" (the default), "name", or "tag:KEY".
  * - leave_on_stop: whether the node leaves the cluster at a stop, so that others see it as left. Defaults to true.
  * - recv_buffer: bytes of the receive buffer to ask the system for. Defaults to 4194304.
  * - record: the file of a flight recording that begins with the node. Defaults to none.
  * - record_limit: the most bytes that it takes, at least 1048576. Defaults to 67108864.
- * - state_file: a file of this node's own, in which it keeps who was in the cluster and where: with it, it finds the cluster
- *   again after a restart though no seed answers. Defaults to none.
+ * - state_file: a file of this node's own, in which it stores the cluster's members and their addresses: with it, the node
+ *   finds the cluster again after a restart even if no seed answers. Defaults to none.
  * - rejoin_after_leave: whether it does so after a leave, too. Defaults to false.
  *
  * Who may take part:
@@ -546,7 +546,7 @@ syncswim_status syncswim_config_set(const struct syncswim_config *config,
                                     const char *value);
 
 /**
- * The same with a value of `length` bytes that need not end with NUL, as other languages have them.
+ * The same with a value of `length` bytes that need not end with NUL, for languages whose strings do not.
  */
 syncswim_status syncswim_config_set_bytes(const struct syncswim_config *config,
                                           const char *key,
@@ -571,10 +571,10 @@ syncswim_status syncswim_cluster_add_fixed(const struct syncswim_cluster *cluste
                                            size_t count);
 
 /**
- * Adds the addresses behind a DNS name, "host" or "host:port", looked up every `interval_ms` milliseconds;
- * 0 stands for 30,000. New ones are added; one that three look-ups in a row miss leaves, and is removed when still
- * gone. Look-ups that fail or may not have found all do not count, and where name servers give a part of all
- * addresses by turns, nobody leaves by that. With the feature dns-client also "dns+host:port" and
+ * Adds the addresses of a DNS name, "host" or "host:port", looked up every `interval_ms` milliseconds; 0 stands for 30,000.
+ * New addresses are added; an address that three look-ups in a row miss leaves, and is removed if the next look-up misses
+ * it too. Look-ups that fail or may be incomplete do not count, and where name servers return a part of all addresses by
+ * turns, no address leaves because of that. With the feature dns-client also "dns+host:port" and
  * "dnssrv+_service._tcp.domain".
  */
 syncswim_status syncswim_cluster_add_dns(const struct syncswim_cluster *cluster,
@@ -593,9 +593,9 @@ syncswim_status syncswim_cluster_add_gossip(const struct syncswim_cluster *clust
 syncswim_status syncswim_cluster_start(const struct syncswim_cluster *cluster);
 
 /**
- * Asks the cluster to stop and returns at once; syncswim_cluster_wait waits for the end. It leaves
- * the cluster unless leave_on_stop is false. Before the start and after the end it does nothing; one that is being
- * started stops as soon as it runs.
+ * Asks the cluster to stop and returns at once; syncswim_cluster_wait waits for the end. The node leaves the cluster unless
+ * leave_on_stop is false. Before the start and after the end the call does nothing; a cluster that is being started stops
+ * as soon as it runs.
  */
 syncswim_status syncswim_cluster_stop(const struct syncswim_cluster *cluster);
 
@@ -608,21 +608,20 @@ syncswim_status syncswim_cluster_wait(const struct syncswim_cluster *cluster,
                                       int64_t timeout_ms);
 
 /**
- * Stops the cluster, waits for its threads and frees it; one that another thread is starting ends there. Its
+ * Stops the cluster, waits for its threads and frees it; if another thread is starting it, that start ends. Its
  * memberships, snapshots and watches stay valid; the watches report SYNCSWIM_CLOSED. NULL does nothing.
  */
 void syncswim_cluster_free(struct syncswim_cluster *cluster);
 
 /**
- * Another handle of the cluster's membership, which the caller frees. What is told through it is the
- * application's word.
+ * Another handle of the cluster's membership, which the caller frees. Reports through it are the application's.
  */
 syncswim_status syncswim_cluster_membership(const struct syncswim_cluster *cluster,
                                             struct syncswim_membership **out);
 
 /**
- * Marks peers as active, all of them at once. It is the application's word: final until a discovery says
- * something new of them.
+ * Marks peers as active, all of them at once. This is the application's report: it decides until a discovery reports
+ * something new about them.
  */
 syncswim_status syncswim_membership_add(const struct syncswim_membership *membership,
                                         const char *const *peers,
@@ -684,7 +683,7 @@ size_t syncswim_snapshot_len(const struct syncswim_snapshot *snapshot);
 size_t syncswim_snapshot_active_len(const struct syncswim_snapshot *snapshot);
 
 /**
- * More than half of them.
+ * The number that is more than half of them. 0 if the call failed.
  */
 size_t syncswim_snapshot_majority(const struct syncswim_snapshot *snapshot);
 
@@ -694,8 +693,8 @@ size_t syncswim_snapshot_majority(const struct syncswim_snapshot *snapshot);
 const char *syncswim_snapshot_peer(const struct syncswim_snapshot *snapshot, size_t index);
 
 /**
- * How many of those that left have failed: a discovery found that they stopped answering. The others said that they
- * leave, or their source does not tell how they left. 0 if the call failed.
+ * How many of the peers that left have failed: a discovery found that they stopped answering. The others announced that
+ * they leave, or their source does not tell how they left. 0 if the call failed.
  */
 size_t syncswim_snapshot_failed_len(const struct syncswim_snapshot *snapshot);
 
@@ -728,9 +727,9 @@ syncswim_status syncswim_watch_fd(const struct syncswim_watch *watch,
                                   int *out);
 
 /**
- * Has a thread of the watch's own call `callback` with each change, the first one included, until the watch is
- * freed or none will come any more. Then, or if this call fails, `release` is called once with the context,
- * unless it is NULL. One callback per watch, and none together with a descriptor.
+ * Calls `callback` on a thread of the watch's own with each change, the first one included, until the watch is freed or
+ * there will be no more changes. Then, or if this call fails, `release` is called once with the context, unless it is NULL.
+ * A watch has one callback at most, and none together with a descriptor.
  *
  * syncswim_watch_free waits for a callback that is under way, unless it is called from it.
  */
@@ -770,10 +769,10 @@ syncswim_status syncswim_cluster_members(const struct syncswim_cluster *cluster,
                                          struct syncswim_members **out);
 
 /**
- * Those members that a filter matches, in whichever state. A filter is a text of conditions that all must hold, with commas
- * between them: "role=db" and "role=db|cache" of a tag, "version=2.*" of how it begins, "@name=a|b", "@others" for all but
- * this node, and "!" before a condition that must not hold. An empty one matches all. SYNCSWIM_ERR_CONFIG if the text is
- * none.
+ * The members that a filter matches, in any state. A filter is a text of conditions that all must hold, with commas between
+ * them: "role=db" and "role=db|cache" for a tag's value, "version=2.*" for its beginning, "@name=a|b", "@others" for all
+ * but this node, and "!" before a condition that must not hold. An empty filter matches all. SYNCSWIM_ERR_CONFIG if the
+ * text is not a filter.
  */
 syncswim_status syncswim_cluster_members_matching(const struct syncswim_cluster *cluster,
                                                   const char *filter,
@@ -781,7 +780,7 @@ syncswim_status syncswim_cluster_members_matching(const struct syncswim_cluster 
 
 /**
  * The live members that a filter matches and whose round-trip time this node has measured: the nearest first, not in the
- * order of their names, and at most `most`. Those whose times differ by less than a millisecond or an eighth count as
+ * order of their names, and at most `most`. Members whose times differ by less than a millisecond or an eighth count as
  * equally near. For the filter see syncswim_cluster_members_matching, for the times syncswim_cluster_rtt.
  */
 syncswim_status syncswim_cluster_nearest(const struct syncswim_cluster *cluster,
@@ -790,9 +789,9 @@ syncswim_status syncswim_cluster_nearest(const struct syncswim_cluster *cluster,
                                          struct syncswim_members **out);
 
 /**
- * How long a datagram takes to a member and back, in microseconds, and how many milliseconds ago this node measured it:
- * the second smallest of its last four probes. If it has measured nothing yet, as of itself, `age_ms` becomes UINT64_MAX and
- * `micros` 0. SYNCSWIM_ERR_UNKNOWN_MEMBER if no member of that name is listed.
+ * The round-trip time to a member in microseconds, and how many milliseconds ago this node measured it: the second smallest
+ * time of its last four probes. If it has measured none yet, as for itself, `age_ms` becomes UINT64_MAX and `micros` 0.
+ * SYNCSWIM_ERR_UNKNOWN_MEMBER if no member of that name is listed.
  */
 syncswim_status syncswim_cluster_rtt(const struct syncswim_cluster *cluster,
                                      const char *name,
@@ -828,8 +827,8 @@ const char *syncswim_members_tag_key(const struct syncswim_members *members, siz
 void syncswim_members_free(struct syncswim_members *members);
 
 /**
- * Shows other tags to the cluster, in place of all that were shown before: at most 512 bytes in all, each key once, none
- * empty, and no control characters.
+ * Replaces the tags that this node shows to the cluster: at most 512 bytes in all, each key once, none empty, and no
+ * control characters.
  */
 syncswim_status syncswim_cluster_set_tags(const struct syncswim_cluster *cluster,
                                           const char *const *keys,
@@ -837,23 +836,23 @@ syncswim_status syncswim_cluster_set_tags(const struct syncswim_cluster *cluster
                                           size_t count);
 
 /**
- * Contacts seeds, host:port each, and waits until the first is reached; they are tried again and again later.
- * Seeds that are known beforehand are better given to the configuration, as "join".
+ * Contacts seeds, host:port each, and waits until the first is reached; the node tries them again later. Seeds that are
+ * known beforehand are better given to the configuration, as "join".
  */
 syncswim_status syncswim_cluster_join(const struct syncswim_cluster *cluster,
                                       const char *const *seeds,
                                       size_t count);
 
 /**
- * Leaves the cluster and waits until some members have heard it, at most leave_timeout_ms; SYNCSWIM_TIMEOUT if they
- * did not. The node goes on answering until the cluster is stopped, but cannot join again.
+ * Leaves the cluster and waits until some members have acknowledged it, at most leave_timeout_ms; SYNCSWIM_TIMEOUT if none
+ * did. The node goes on answering until the cluster is stopped, but cannot join again.
  */
 syncswim_status syncswim_cluster_leave(const struct syncswim_cluster *cluster);
 
 /**
  * Removes a failed member from the cluster, in the views of all: it counts as left, or with `reap` other than 0 it is
- * reaped at once: not listed any more, and nobody tries to reach it again. A member that lives after all, or is started
- * again, comes back. SYNCSWIM_ERR_STILL_LIVE if it is live, SYNCSWIM_ERR_UNKNOWN_MEMBER if it is not listed.
+ * reaped at once: not listed any more, and no member tries to reach it again. A member that is in fact alive, or is
+ * restarted, is listed again. SYNCSWIM_ERR_STILL_LIVE if it is live, SYNCSWIM_ERR_UNKNOWN_MEMBER if it is not listed.
  */
 syncswim_status syncswim_cluster_remove(const struct syncswim_cluster *cluster,
                                         const char *name,
@@ -889,17 +888,17 @@ syncswim_status syncswim_cluster_prometheus_text(const struct syncswim_cluster *
                                                  size_t *needed);
 
 /**
- * The name of the member that said it. Valid until it is freed; NULL if the call failed.
+ * The name of the member that sent it. Valid until it is freed; NULL if the call failed.
  */
 const char *syncswim_message_from(const struct syncswim_message *message);
 
 /**
- * In which life of that member: the epoch in syncswim_member. 0 if the call failed.
+ * The sender's life: the epoch in syncswim_member. 0 if the call failed.
  */
 uint64_t syncswim_message_epoch(const struct syncswim_message *message);
 
 /**
- * The topic that it was sent to; of an answer empty. Valid until it is freed; NULL if the call failed.
+ * The topic that it was sent to; empty for an answer. Valid until it is freed; NULL if the call failed.
  */
 const char *syncswim_message_topic(const struct syncswim_message *message);
 
@@ -914,57 +913,59 @@ const uint8_t *syncswim_message_payload(const struct syncswim_message *message);
 size_t syncswim_message_len(const struct syncswim_message *message);
 
 /**
- * What it is: SYNCSWIM_MESSAGE_SENT and those that follow. -1 if the call failed.
+ * Its kind: SYNCSWIM_MESSAGE_SENT and those that follow. -1 if the call failed.
  */
 int syncswim_message_kind(const struct syncswim_message *message);
 
 /**
- * SYNCSWIM_OK. A result of a query that is not an answer has the same errors as syncswim_cluster_request:
- * SYNCSWIM_ERR_REFUSED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the
- * member was asked and may have acted, SYNCSWIM_ERR_NOT_REACHED if it was not reached, so that it has not. The payload says
- * in words why.
+ * SYNCSWIM_OK, except for a result of a query that is not an answer. That one has the same errors as
+ * syncswim_cluster_request: SYNCSWIM_ERR_REFUSED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE;
+ * SYNCSWIM_ERR_UNANSWERED if the member was asked and may have acted, SYNCSWIM_ERR_NOT_REACHED if it was not reached, so
+ * that it has not acted. The payload says why, in words.
  */
 syncswim_status syncswim_message_status(const struct syncswim_message *message);
 
 /**
- * How many messages and broadcasts of that member are lost for the inbox: it was full, or broadcasts did not come and will
- * not. It has no topic and no payload then; and no sender, if it is what was lost of many members together. 0 if it says
- * something, or if the call failed.
+ * How many messages and broadcasts of that member are lost for the inbox, because it was full, or because broadcasts did
+ * not arrive and never will. Such a message has no topic and no payload; it has no sender if it counts losses of many
+ * members together. 0 if it is another kind of message, or if the call failed.
  */
 uint64_t syncswim_message_lost(const struct syncswim_message *message);
 
 /**
- * The number of a broadcast in an inbox, which its sender counts from 1 in each of its lives. 0 if it is a message to this
- * node alone, or something else, or if the call failed.
+ * The number of a broadcast in an inbox, which its sender counts from 1 in each of its lives. 0 if it is not a broadcast,
+ * or if the call failed.
  */
 uint64_t syncswim_message_seq(const struct syncswim_message *message);
 
 /**
- * Of a broadcast: orders those of all senders, as far as they heard of each other: milliseconds since 1970 by its sender's clock,
- * times 65,536, or more if its sender had heard of a greater one. 0 as for syncswim_message_seq.
+ * The stamp of a broadcast, which orders the broadcasts of all senders as far as they had received each other's:
+ * milliseconds since 1970 by its sender's clock, times 65,536, or more if its sender had received a greater one. 0 as for
+ * syncswim_message_seq.
  */
 uint64_t syncswim_message_stamp(const struct syncswim_message *message);
 
 /**
- * Of a broadcast: so many of its sender just before it are missing, and may still come, late. 0 as for syncswim_message_seq.
+ * How many broadcasts of its sender just before this one are missing; they may still arrive late. 0 as for
+ * syncswim_message_seq.
  */
 uint64_t syncswim_message_gap(const struct syncswim_message *message);
 
 /**
- * Of a broadcast: 1 if later ones of its sender came before it. 0 if not, and as for syncswim_message_seq.
+ * 1 if later broadcasts of its sender were delivered before this one. 0 if not, and as for syncswim_message_seq.
  */
 int syncswim_message_late(const struct syncswim_message *message);
 
 /**
- * Frees it. A request that was not answered is refused so. NULL does nothing.
+ * Frees it. A request that was not answered is thereby refused. NULL does nothing.
  */
 void syncswim_message_free(struct syncswim_message *message);
 
 /**
- * Sends a message to a member, and waits until it is in that member's inboxes for the topic: then, and only then, the call
- * returns SYNCSWIM_OK. Waits for `timeout_ms` milliseconds at most, or a day if it is negative; not for 0.
- * SYNCSWIM_ERR_UNANSWERED says that it may have arrived, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED,
- * SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY and SYNCSWIM_ERR_TOO_LARGE (1 MiB is the most) that it has not.
+ * Sends a message to a member, and waits until it is in that member's inboxes for the topic: only then the call returns
+ * SYNCSWIM_OK. Waits for at most `timeout_ms` milliseconds, or a day if it is negative; 0 is an error.
+ * SYNCSWIM_ERR_UNANSWERED says that the message may have arrived; SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED,
+ * SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY and SYNCSWIM_ERR_TOO_LARGE (the limit is 1 MiB) say that it has not.
  */
 syncswim_status syncswim_cluster_send(const struct syncswim_cluster *cluster,
                                       const char *member,
@@ -974,7 +975,7 @@ syncswim_status syncswim_cluster_send(const struct syncswim_cluster *cluster,
                                       int64_t timeout_ms);
 
 /**
- * Asks a member, and waits for the answer of its application, which the caller frees. Errors as for
+ * Sends a request to a member, and waits for the answer of its application, which the caller frees. Errors as for
  * syncswim_cluster_send, and SYNCSWIM_ERR_REFUSED if the application there refuses.
  */
 syncswim_status syncswim_cluster_request(const struct syncswim_cluster *cluster,
@@ -986,11 +987,11 @@ syncswim_status syncswim_cluster_request(const struct syncswim_cluster *cluster,
                                          struct syncswim_message **out);
 
 /**
- * Opens an inbox for what members send to a topic from now on: to all that begin with a text if there is "*" behind it, to
- * all if there is nothing else. It holds up to 1,024 messages of one host, and about 4 MiB of them, but no more than those
- * of all hosts leave free of 2,048 and of 8 MiB; and as many broadcasts. What comes while it is full is lost for it
- * (syncswim_message_lost), or refused with SYNCSWIM_ERR_BUSY if no other inbox takes it. SYNCSWIM_ERR_BUSY is also the 65th
- * inbox.
+ * Opens an inbox for the messages that members send to a topic from now on. A text with "*" behind it stands for all topics
+ * that begin with the text, "*" alone for all topics. The inbox holds up to 1,024 messages of one host, and about 4 MiB of
+ * them, but no more than the messages of all hosts leave free of 2,048 and of 8 MiB; and as many broadcasts. Messages that
+ * arrive while it is full are lost for it (syncswim_message_lost), or refused with SYNCSWIM_ERR_BUSY if no other inbox
+ * takes them. The 65th inbox is refused with SYNCSWIM_ERR_BUSY.
  */
 syncswim_status syncswim_cluster_inbox(const struct syncswim_cluster *cluster,
                                        const char *topics,
@@ -1010,15 +1011,16 @@ syncswim_status syncswim_inbox_next(const struct syncswim_inbox *inbox,
 void syncswim_inbox_free(struct syncswim_inbox *inbox);
 
 /**
- * Serves a topic: the requests that members send to it are to be answered. Several that serve one topic share its requests.
- * While 256 wait, or 4 MiB, senders get SYNCSWIM_ERR_BUSY. Topics that begin with "syncswim/" are the node's own.
+ * Serves a topic: the program answers the requests that members send to it. Several services of one topic share its
+ * requests. While 256 requests wait, or 4 MiB, senders get SYNCSWIM_ERR_BUSY. Topics that begin with "syncswim/" are the
+ * node's own.
  */
 syncswim_status syncswim_cluster_serve(const struct syncswim_cluster *cluster,
                                        const char *topic,
                                        struct syncswim_requests **out);
 
 /**
- * Waits for the next request, as syncswim_inbox_next does. To free it unanswered tells its sender so.
+ * Waits for the next request, as syncswim_inbox_next does. If the program frees it unanswered, its sender gets a refusal.
  */
 syncswim_status syncswim_requests_next(const struct syncswim_requests *requests,
                                        int64_t timeout_ms,
@@ -1031,22 +1033,21 @@ syncswim_status syncswim_requests_next(const struct syncswim_requests *requests,
 void syncswim_requests_free(struct syncswim_requests *requests);
 
 /**
- * Answers a request, once: SYNCSWIM_ERR_STATE if it is none, or was answered. SYNCSWIM_ERR_TOO_LATE if its sender has given up.
- * SYNCSWIM_OK says that the answer is on its way.
+ * Answers a request, once: SYNCSWIM_ERR_STATE if it is not a request, or was answered. SYNCSWIM_ERR_TOO_LATE if its sender
+ * has given up. SYNCSWIM_OK says that the answer is on its way.
  */
 syncswim_status syncswim_request_answer(const struct syncswim_message *request,
                                         const uint8_t *payload,
                                         size_t length);
 
 /**
- * Refuses a request, once. What is beyond 512 bytes of the reason is cut off. Errors as for syncswim_request_answer.
+ * Refuses a request, once. The reason is cut to 512 bytes. Errors as for syncswim_request_answer.
  */
-syncswim_status syncswim_request_refuse(const struct syncswim_message *request,
-                                        const char *reason);
+syncswim_status syncswim_request_refuse(const struct syncswim_message *request, const char *reason);
 
 /**
- * Asks all live members that a filter matches, this node included if it does: "" for all, "role=db,!zone=a", "@others" for
- * all but this node. syncswim_answers_next hands out one result for each.
+ * Asks all live members that a filter matches: "" for all, this node included; "role=db,!zone=a"; "@others" for all but
+ * this node. syncswim_answers_next returns one result for each.
  */
 syncswim_status syncswim_cluster_query(const struct syncswim_cluster *cluster,
                                        const char *filter,
@@ -1057,7 +1058,7 @@ syncswim_status syncswim_cluster_query(const struct syncswim_cluster *cluster,
                                        struct syncswim_answers **out);
 
 /**
- * Waits for the next result of a query, as syncswim_inbox_next does; syncswim_message_status says what it is.
+ * Waits for the next result of a query, as syncswim_inbox_next does; syncswim_message_status says whether it is an answer.
  * SYNCSWIM_CLOSED: each member has had its result.
  */
 syncswim_status syncswim_answers_next(const struct syncswim_answers *answers,
@@ -1065,17 +1066,17 @@ syncswim_status syncswim_answers_next(const struct syncswim_answers *answers,
                                       struct syncswim_message **out);
 
 /**
- * Frees the results of a query. If it is not over, it is cancelled: members that were not asked yet will not be. NULL does
- * nothing.
+ * Frees the results of a query. A query that is not over is cancelled: members that were not asked yet will not be. NULL
+ * does nothing.
  */
 void syncswim_answers_free(struct syncswim_answers *answers);
 
 /**
- * Sends something to every member, this node included, and returns at once. It arrives in the inboxes for the topic, at
- * every member that stays connected for a minute, once and in the order of this node's calls. At most 512 bytes
- * (SYNCSWIM_ERR_TOO_LARGE), 50 times a second and 256 times at once (SYNCSWIM_ERR_BUSY). If `newest` is not 0, it
- * replaces what was broadcast to the topic so before, for readers that are behind. `number` is set to its number in this
- * life of the node.
+ * Sends a payload to every member, this node included, and returns at once. It arrives in the inboxes for the topic, at
+ * every member that stays connected for a minute, once and in the order of this node's calls. A payload has at most 512
+ * bytes (SYNCSWIM_ERR_TOO_LARGE); a node may broadcast 50 times a second and 256 times at once (SYNCSWIM_ERR_BUSY). If
+ * `newest` is not 0, it replaces earlier such broadcasts to the topic for readers that are behind. `number` is set to the
+ * broadcast's number in this life of the node.
  */
 syncswim_status syncswim_cluster_broadcast(const struct syncswim_cluster *cluster,
                                            const char *topic,
@@ -1085,9 +1086,10 @@ syncswim_status syncswim_cluster_broadcast(const struct syncswim_cluster *cluste
                                            uint64_t *number);
 
 /**
- * The same, and waits until all members that are live now have confirmed it (of more than 256, a sample), for `timeout_ms`
- * milliseconds at most; not for 0. The report, which the caller frees, says who has not. It may have 1 MiB less 64 bytes; one of
- * more than 512 costs a stream for each member, and who is not reached in time does not get it later.
+ * The same, and waits until all members that are live now have confirmed it (of more than 256 members, a sample), for at
+ * most `timeout_ms` milliseconds; 0 is an error. The report, which the caller frees, names the members that have not
+ * confirmed it. The payload may have 1 MiB less 64 bytes; one of more than 512 bytes costs a stream for each member, and a
+ * member that is not reached in time does not get it later.
  */
 syncswim_status syncswim_cluster_broadcast_confirmed(const struct syncswim_cluster *cluster,
                                                      const char *topic,
@@ -1102,34 +1104,35 @@ syncswim_status syncswim_cluster_broadcast_confirmed(const struct syncswim_clust
 size_t syncswim_broadcast_report_reached(const struct syncswim_broadcast_report *report);
 
 /**
- * How many of them did only when it was sent to them directly; 0 if the call failed.
+ * How many of these confirmed it only after it was sent to them directly; 0 if the call failed.
  */
 size_t syncswim_broadcast_report_repaired(const struct syncswim_broadcast_report *report);
 
 /**
- * The microseconds after which half of them had; 0 if there is none, or if the call failed.
+ * The microseconds until half of these had confirmed it; 0 if there are none, or if the call failed.
  */
 uint64_t syncswim_broadcast_report_p50(const struct syncswim_broadcast_report *report);
 
 /**
- * The same for 99 of 100.
+ * The microseconds until 99 of 100 had confirmed it; 0 as for syncswim_broadcast_report_p50.
  */
 uint64_t syncswim_broadcast_report_p99(const struct syncswim_broadcast_report *report);
 
 /**
- * How many did not; 0 if the call failed.
+ * How many members did not confirm it; 0 if the call failed.
  */
 size_t syncswim_broadcast_report_missing(const struct syncswim_broadcast_report *report);
 
 /**
- * The name of the i-th member that did not, in ascending order. Valid until the report is freed; NULL if the call failed.
+ * The name of the i-th member that did not confirm it, in ascending order. Valid until the report is freed; NULL if the
+ * call failed.
  */
 const char *syncswim_broadcast_report_name(const struct syncswim_broadcast_report *report,
                                            size_t i);
 
 /**
- * Why it did not: SYNCSWIM_ERR_UNANSWERED if it lives and was silent, SYNCSWIM_ERR_NOT_REACHED if it failed or left
- * meanwhile. Either way it may have got the broadcast all the same.
+ * Why that member did not confirm it: SYNCSWIM_ERR_UNANSWERED if it is live and did not answer, SYNCSWIM_ERR_NOT_REACHED if
+ * it failed or left meanwhile. In both cases it may have received the broadcast.
  */
 syncswim_status syncswim_broadcast_report_why(const struct syncswim_broadcast_report *report,
                                               size_t i);
@@ -1140,10 +1143,10 @@ syncswim_status syncswim_broadcast_report_why(const struct syncswim_broadcast_re
 void syncswim_broadcast_report_free(struct syncswim_broadcast_report *report);
 
 /**
- * Sets a key of this node's own map. The node alone writes there, every member reads: see syncswim_cluster_entries.
- * Fails with SYNCSWIM_ERR_TOO_LARGE beyond 64 bytes of a key, 15,360 of a value, 256 keys, or 64 KiB of all keys and values;
- * with SYNCSWIM_ERR_BUSY at more than 10 changes a second, 64 at once. `version` is which of this life's changes it is; it
- * may be NULL. The map is empty after a restart.
+ * Sets a key of this node's own map. Only this node writes there, and every member reads it: see syncswim_cluster_entries.
+ * Fails with SYNCSWIM_ERR_TOO_LARGE beyond 64 bytes of a key, 15,360 of a value, 256 keys, or 64 KiB of all keys and
+ * values; with SYNCSWIM_ERR_BUSY beyond 10 changes a second, 64 at once. `version` is set to the number of this change in
+ * this life of the node; it may be NULL. The map is empty after a restart.
  */
 syncswim_status syncswim_cluster_set(const struct syncswim_cluster *cluster,
                                      const char *key,
@@ -1152,7 +1155,7 @@ syncswim_status syncswim_cluster_set(const struct syncswim_cluster *cluster,
                                      uint64_t *version);
 
 /**
- * Deletes a key of this node's own map. It is not a failure if there is none.
+ * Deletes a key of this node's own map. A key that does not exist is not an error.
  */
 syncswim_status syncswim_cluster_delete(const struct syncswim_cluster *cluster, const char *key);
 
@@ -1168,15 +1171,15 @@ syncswim_status syncswim_cluster_entries(const struct syncswim_cluster *cluster,
 size_t syncswim_entries_len(const struct syncswim_entries *entries);
 
 /**
- * Where the key of an owner is; or with NULL for the owner, the key of whichever owner set it last. The length if there
- * is none, or the call failed.
+ * The index of an owner's key; with NULL for the owner, of the key of the owner that set it last. The length if there is
+ * none, or if the call failed.
  */
 size_t syncswim_entries_find(const struct syncswim_entries *entries,
                              const char *owner,
                              const char *key);
 
 /**
- * Writes one into `out`, whose struct_size must be set.
+ * Writes one entry into `out`, whose struct_size must be set.
  */
 syncswim_status syncswim_entries_get(const struct syncswim_entries *entries,
                                      size_t index,
@@ -1188,7 +1191,7 @@ syncswim_status syncswim_entries_get(const struct syncswim_entries *entries,
 void syncswim_entries_free(struct syncswim_entries *entries);
 
 /**
- * Follows a key of all members, or with NULL all keys. What comes first leads from nothing to the present state.
+ * Follows a key of all members, or all keys if it is NULL. The first changes lead from nothing to the present state.
  */
 syncswim_status syncswim_cluster_watch_entries(const struct syncswim_cluster *cluster,
                                                const char *key,
@@ -1209,10 +1212,11 @@ syncswim_status syncswim_entry_watch_next(const struct syncswim_entry_watch *wat
 void syncswim_entry_watch_free(struct syncswim_entry_watch *watch);
 
 /**
- * Writes how the node stands into `buffer`, which has `size` bytes: one line, beginning with "starting", "joined",
- * "alone", "unreachable", "away", "displaced", "leaving" or "ended", then the number of live members, its health, what
- * hinders others from reaching it, and with a key whose clock is off, if one is. The text ends with NUL; `needed` becomes
- * how many bytes it takes with it. If it does not fit, nothing is written and the call fails with SYNCSWIM_ERR_RANGE.
+ * Writes the status of the node into `buffer`, which has `size` bytes: one line, beginning with "starting", "joined",
+ * "alone", "unreachable", "away", "displaced", "leaving" or "ended"; then the number of live members, its health score,
+ * what keeps others from reaching it, and with a key the member whose clock is off, if one is. The text ends with NUL;
+ * `needed` becomes the number of bytes that it takes with the NUL. If it does not fit, nothing is written and the call
+ * fails with SYNCSWIM_ERR_RANGE.
  */
 syncswim_status syncswim_cluster_status(const struct syncswim_cluster *cluster,
                                         char *buffer,
@@ -1220,11 +1224,12 @@ syncswim_status syncswim_cluster_status(const struct syncswim_cluster *cluster,
                                         size_t *needed);
 
 /**
- * Writes why a member stands as it does into `buffer`, which has `size` bytes, in several lines: this node's probes of
- * it, accusations, refutations and verdicts that it heard of, and its own trouble meanwhile, as far as it remembers (the
- * key "history" of the configuration). A name that is not listed is not an error: the text says so. The text ends with NUL;
- * `needed` becomes how many bytes it takes with it. If it does not fit, nothing is written and the call fails with
- * SYNCSWIM_ERR_RANGE: try again with some more than `needed`, because the next text may be longer.
+ * Writes an explanation of a member's state into `buffer`, which has `size` bytes, in several lines: this node's probes of
+ * the member, accusations, refutations and verdicts that it received, and its own stalls and failed probes meanwhile, as
+ * far as it remembers (the key "history" of the configuration). A name that is not listed is not an error: the text says
+ * so. The text ends with NUL; `needed` becomes the number of bytes that it takes with the NUL. If it does not fit, nothing
+ * is written and the call fails with SYNCSWIM_ERR_RANGE: try again with some more than `needed`, because the next text may
+ * be longer.
  */
 syncswim_status syncswim_cluster_explain(const struct syncswim_cluster *cluster,
                                          const char *member,
@@ -1233,10 +1238,10 @@ syncswim_status syncswim_cluster_explain(const struct syncswim_cluster *cluster,
                                          size_t *needed);
 
 /**
- * Records what the node is given and what it puts out to the file `path`, from now on: the latest that fits in `limit`
- * bytes, at least 1048576. What was there is renamed, with ".old" behind its name. NULL ends the recording, whatever the
- * limit. Programs run the node again from the file (docs/operating/RECORDING.md). No keys are in it, but names, addresses
- * and tags: its owner alone may read it. Fails with SYNCSWIM_ERR_SYSTEM if it cannot be written.
+ * Records the node's inputs and outputs to the file `path`, from now on: the latest that fit in `limit` bytes, at least
+ * 1048576. An existing file is renamed, with ".old" behind its name. NULL ends the recording, whatever the limit. Programs
+ * run the node again from the file (docs/operating/RECORDING.md). The file contains names, addresses and tags, but no keys;
+ * only its owner may read it. Fails with SYNCSWIM_ERR_SYSTEM if it cannot be written.
  */
 syncswim_status syncswim_cluster_record(const struct syncswim_cluster *cluster,
                                         const char *path,

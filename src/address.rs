@@ -28,13 +28,13 @@ pub(crate) fn any_of(ip: IpAddr) -> IpAddr {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
     pub(crate) host: Host<'a>,
-    /// 0 in what [`Target::parse_own`] takes alone.
+    /// `None`: the text names no port. Only [`Target::parse_own`] accepts 0.
     pub(crate) port: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Host<'a> {
-    /// From [`Target::parse`]: an address that one host can have, and that says all there is to know of where it is.
+    /// [`Target::parse`] accepts only addresses that a single host can have and that need no zone.
     Ip(IpAddr),
     Name(&'a str),
 }
@@ -50,7 +50,7 @@ impl fmt::Display for Host<'_> {
 }
 
 impl<'a> Target<'a> {
-    /// The error continues a sentence that begins with the text: "`db:0` has …".
+    /// Parses the address of another host. The error continues a sentence that begins with the text: "`db:0` has …".
     pub(crate) fn parse(text: &'a str) -> Result<Self, String> {
         let target = Self::parse_own(text)?;
         if target.port == Some(0) {
@@ -62,7 +62,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The same where the host is this one: port 0 and the unspecified address have a meaning here.
+    /// Parses an address of this host, for which port 0 and the unspecified address have a meaning.
     pub(crate) fn parse_own(text: &'a str) -> Result<Self, String> {
         if text.contains(',') {
             return Err("has a comma, and is to be one address; give each by itself".into());

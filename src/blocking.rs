@@ -21,12 +21,12 @@ pub(crate) fn pause(length: Duration) {
     Stop::new().wait(length);
 }
 
-/// Whether an error only says that nothing has come.
+/// Whether an error only says that nothing has arrived yet.
 pub(crate) fn is_nothing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
-/// Whether a socket that began to connect without blocking has done so; that it failed is the error.
+/// Whether a non-blocking connect has finished. Its failure is returned as the error.
 pub(crate) fn is_connected(socket: &Socket) -> io::Result<bool> {
     if socket.peer_addr().is_ok() {
         return Ok(true);

@@ -9,13 +9,13 @@ use crate::text::{Brief, Quoted, some_of};
 mod join_problem;
 pub use join_problem::JoinProblem;
 
-/// Any error a [`Discovery`](crate::Discovery) wants to end with.
+/// The error with which a [`Discovery`](crate::Discovery) ends.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// An error of this library. Each message names what is wrong and what to do next.
 ///
-/// As is the custom, the message of an error leaves out its [`source`](std::error::Error::source): a program that prints an
-/// error prints the sources too. [`report`](Self::report) does that.
+/// By convention the message of an error leaves out its [`source`](std::error::Error::source): a program that prints an
+/// error prints its sources too. [`report`](Self::report) does that.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -71,7 +71,7 @@ pub enum Error {
         source: JoinProblem,
     },
 
-    /// Another live process holds this node's name. The incumbent stays; this node is not in the cluster.
+    /// Another live process holds this node's name and keeps it. This node is not in the cluster.
     #[error("the name `{name}` is held by a live node at {addr}; choose another name or stop that node")]
     #[non_exhaustive]
     NameTaken {
@@ -81,7 +81,7 @@ pub enum Error {
         addr: SocketAddr,
     },
 
-    /// Members answered, but none can reach this node where it says it is, so it is in nobody's list.
+    /// Members answered, but none of them reaches this node at its advertised address, so no member lists it.
     #[error(
         "nobody can reach this node at {addr} (check `advertise`, and that firewalls let UDP and TCP in there)"
     )]
@@ -91,14 +91,14 @@ pub enum Error {
         addr: SocketAddr,
     },
 
-    /// The node left, and no member confirmed it, neither by datagram nor by stream: they may take this node for
-    /// failed.
+    /// This node left, but no member acknowledged the leave, neither by datagram nor by stream: the members may list this
+    /// node as failed.
     #[error(
         "no member confirmed the leave within {took:?}: others may take this node for failed; check the network, or raise leave_timeout"
     )]
     #[non_exhaustive]
     LeaveUnconfirmed {
-        /// How long it was tried.
+        /// How long the node waited for an acknowledgement.
         took: Duration,
     },
 
@@ -125,11 +125,11 @@ pub enum Error {
     #[error("keyring: {problem}")]
     #[non_exhaustive]
     Key {
-        /// What is wrong, and what to do. Never a key.
+        /// What is wrong, and what to do. It never contains a key.
         problem: String,
     },
 
-    /// A thread or another resource of the operating system was refused. Nothing was started.
+    /// The operating system refused a thread or another resource. Nothing was started.
     #[error("cannot start {what} (raise the process limits or start fewer nodes)")]
     #[non_exhaustive]
     Spawn {
@@ -151,7 +151,7 @@ pub enum Error {
     #[error("cannot record to {} (choose a file that this process may write, in a folder that exists)", Quoted(&path.to_string_lossy()))]
     #[non_exhaustive]
     Recording {
-        /// Where.
+        /// The file.
         path: std::path::PathBuf,
         /// What the system answered.
         source: io::Error,
@@ -161,13 +161,13 @@ pub enum Error {
     #[error("cannot use the state file {} (give this node a file of its own that it may read and write, in a folder that exists and that it may write to; if it was this node's, remove it)", Quoted(&path.to_string_lossy()))]
     #[non_exhaustive]
     StateFile {
-        /// Where.
+        /// The file.
         path: std::path::PathBuf,
-        /// What the system answered, or whose it is.
+        /// What the system answered, or which node the file belongs to.
         source: io::Error,
     },
 
-    /// A discovery failed. The cluster was stopped because of it. What to do says its source.
+    /// A discovery failed, and the cluster was stopped because of it. The source says what to do.
     #[error("discovery `{}` failed", Brief(.name))]
     #[non_exhaustive]
     Discovery {
@@ -177,7 +177,7 @@ pub enum Error {
         source: BoxError,
     },
 
-    /// A thread panicked. Whatever it served was stopped; watches and handles are closed.
+    /// A thread panicked. The node or cluster that it belonged to was stopped; its watches and handles are closed.
     #[error("`{}` panicked: {message}; this is a bug in it: report it, and restart", Brief(.what))]
     #[non_exhaustive]
     Panicked {
@@ -203,13 +203,13 @@ pub enum Error {
     NotReached {
         /// Its name.
         name: String,
-        /// How long it was tried.
+        /// How long this node tried.
         took: Duration,
-        /// What ended that.
+        /// Why it stopped trying.
         ended_by: EndedBy,
     },
 
-    /// Nobody there reads the topic. It was not delivered.
+    /// The member has no reader for the topic. The message was not delivered.
     #[error("nobody at {} reads {} (have it open an inbox for the topic, or serve it)", Quoted(.name), Quoted(.topic))]
     #[non_exhaustive]
     NoReader {
@@ -225,7 +225,7 @@ pub enum Error {
     Busy {
         /// The member's name; `None` if it is this node.
         member: Option<String>,
-        /// How many of what there may be at a time.
+        /// The limit, as a number with what it counts.
         most: Cow<'static, str>,
         /// What to do.
         remedy: Cow<'static, str>,
@@ -245,13 +245,13 @@ pub enum Error {
         remedy: Cow<'static, str>,
     },
 
-    /// The member was asked and gave no answer, in time or ever. **It may have acted.**
+    /// The member was asked, and its answer did not arrive. **The member may have acted.**
     #[error("{} gave no answer within {took:?}, as {ended_by}; it may have acted (ask what it did before you repeat it)", Quoted(.name))]
     #[non_exhaustive]
     Unanswered {
         /// Its name.
         name: String,
-        /// How long it was waited for.
+        /// How long the caller waited.
         took: Duration,
         /// What ended the wait.
         ended_by: EndedBy,
@@ -320,7 +320,7 @@ impl Error {
         Self::TooLarge { what: what.into(), size, limit, remedy: remedy.into() }
     }
 
-    /// That of an argument or a text, if it was given for a field of a configuration.
+    /// Makes an invalid argument or text an error of the configuration field that it was given for.
     pub(crate) fn in_field(self, field: impl Into<Cow<'static, str>>) -> Self {
         match self {
             Self::Invalid { problem, .. } => Self::config(field, problem),
@@ -345,7 +345,7 @@ impl Error {
         )
     }
 
-    /// The message with those of all causes, in one line: for people.
+    /// The messages of this error and of all its sources in one line, for people.
     ///
     /// ```
     /// use syncswim::{Cluster, Membership, Stop};
@@ -380,14 +380,15 @@ pub enum EndedBy {
     Restart,
     /// The member left.
     Leave,
-    /// The member keeps no record any more of what became of it.
+    /// The member has already dropped its record of the message or request.
     Expired,
-    /// The time was over, and so much of the [query](crate::Gossip::query) was not read that no more was fetched.
+    /// The time was over. The caller had left so many answers of the [query](crate::Gossip::query) unread that the node
+    /// fetched no more.
     Unread,
 }
 
 impl EndedBy {
-    /// If nothing has reached the member.
+    /// What to do about it if nothing has reached the member.
     fn remedy(self) -> &'static str {
         match self {
             Self::Timeout => "check the network between the two nodes, or wait longer",
@@ -424,7 +425,7 @@ impl fmt::Display for Who<'_> {
     }
 }
 
-/// What a caught panic said.
+/// The message of a caught panic.
 pub(crate) fn message_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("(no message)").into()
@@ -439,7 +440,7 @@ mod tests {
     fn remedy(error: &Error) -> &'static str {
         match error {
             Error::Bind { .. } => "choose an address of this host and a free port",
-            // Whoever makes one says what to do: here, those of `by_the_library`.
+            // The code that makes such an error adds the remedy: here, those of `by_the_library`.
             Error::Config { .. } => "must have 1 to 128 bytes",
             // The same holds here.
             Error::Invalid { .. } => "it must be accept, send or require",
@@ -462,7 +463,7 @@ mod tests {
             Error::NotLive { .. } => "wait until it is back",
             Error::NotReached { .. } => "check the network",
             Error::NoReader { .. } => "have it open an inbox",
-            // Whoever makes one says what to do.
+            // The code that makes it adds the remedy.
             Error::Busy { .. } => "broadcast less often",
             Error::TooLarge { .. } => "choose a shorter one",
             Error::Unanswered { .. } => "ask what it did",

@@ -1,4 +1,4 @@
-//! Which members are meant: by their names and tags.
+//! Filters: which members are meant, by name and tags.
 
 use std::{fmt, iter::Peekable, str::FromStr, vec};
 
@@ -7,9 +7,11 @@ use crate::{
     text::{Quoted, serde_as_text},
 };
 
-/// Which members are meant: those that meet all of its conditions. It looks at names and tags alone, not at the state.
+/// A condition on members. A filter matches a member that meets all of its parts, which look at names and tags, never at the
+/// state.
 ///
-/// Its text form is for command lines and configurations: conditions with commas between them, as `role=db,zone=a|b,!@name=db-7`.
+/// The text form is for command lines and configurations: conditions with commas between them, as
+/// `role=db,zone=a|b,!@name=db-7`.
 ///
 /// | text | as made by | members |
 /// | --- | --- | --- |
@@ -152,7 +154,7 @@ impl fmt::Display for Condition {
     }
 }
 
-/// Texts, one of which is to be met.
+/// Alternatives, one of which has to match.
 struct Either<'a>(&'a [String]);
 
 impl fmt::Display for Either<'_> {
@@ -164,7 +166,7 @@ impl fmt::Display for Either<'_> {
     }
 }
 
-/// A text that is to be read as it is.
+/// A text in which every character stands for itself.
 struct Literal<'a>(&'a str);
 
 impl fmt::Display for Literal<'_> {
@@ -177,7 +179,7 @@ impl fmt::Display for Literal<'_> {
     }
 }
 
-/// As `Display` writes them.
+/// Parses the text that `Display` writes.
 impl FromStr for Filter {
     type Err = Error;
 
@@ -199,7 +201,7 @@ enum Token {
     Text(String),
 }
 
-/// Signs, and the texts between them, without spaces at their ends.
+/// The operators, and the texts between them without the spaces at their ends.
 fn tokens(text: &str) -> Result<Vec<Token>, String> {
     let (mut tokens, mut current, mut kept) = (Vec::new(), String::new(), 0);
     let mut chars = text.chars();
@@ -293,7 +295,7 @@ impl Reader {
         Ok(Condition::Not(negated))
     }
 
-    /// `=` and values, and whether a `*` follows.
+    /// `=` and values. Also returns whether a `*` follows.
     fn values(&mut self) -> Result<(Vec<String>, bool), String> {
         let equals = self.tokens.next();
         if equals != Some(Token::Sign('=')) {

@@ -71,7 +71,7 @@ impl FromStr for IpNetwork {
             return Err(bad(format!("has a prefix of {prefix} bits, and an address has {width}")));
         }
         let start = first_of(addr, prefix);
-        // `10.1.2.3/8` may be meant as `10.1.2.3/32`, or as `10.0.0.0/8`: it has to be said which.
+        // `10.1.2.3/8` may be meant as `10.1.2.3/32` or as `10.0.0.0/8`, so the caller has to say which.
         if start != addr {
             return Err(bad(format!(
                 "has bits set behind the first {prefix}; write {start}/{prefix} for the network, or {addr} for this address"

@@ -34,8 +34,8 @@
 //!
 //! # Three levels
 //!
-//! - [`Cluster`] runs [discoveries](Discovery) that fill a [`Membership`]: a list of strings, whatever finds
-//!   them. This is what most programs want.
+//! - [`Cluster`] runs [discoveries](Discovery) that fill a [`Membership`]: a list of strings, whichever discovery finds
+//!   them. Most programs use this level.
 //! - [`Gossip`] is one running node: members with their state, address and tags, events, metrics; and messages between members,
 //!   with a report of what became of each ([`send`](Gossip::send), [`request`](Gossip::request), [`query`](Gossip::query)).
 //! - [`swim::Node`] is the protocol alone, without sockets, threads or a clock, for those who drive it

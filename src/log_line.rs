@@ -20,14 +20,14 @@ pub(crate) const TARGET: &str = "syncswim";
 /// The time between the first two warnings of one kind; it doubles from there.
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
-/// Kinds that are kept in mind. Once there are this many, all others of a topic count as one kind: many that take turns are
-/// told of as seldom as one.
+/// How many kinds of one topic are tracked. Beyond that, all others count as one kind, so many kinds that take turns are
+/// logged as rarely as one.
 const MAX_KINDS: usize = 64;
 const OTHERS: &str = "others";
 
 macro_rules! topics {
     ($($(#[$cfg:meta])? $name:ident = $level:ident $words:literal,)*) => {
-        /// What a line is about. `docs/operating/LOGS.md` lists all of them.
+        /// The topic of a line. `docs/operating/LOGS.md` lists all of them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Topic { $($(#[$cfg])? $name,)* }
 
@@ -129,7 +129,7 @@ topics! {
 }
 
 impl Topic {
-    /// Whether anybody reads its level.
+    /// Whether a logger takes lines of its level.
     pub(crate) fn is_on(self) -> bool {
         #[cfg(test)]
         if capture::is_on() {
@@ -147,7 +147,7 @@ pub(crate) type Field<'a> = (&'static str, &'a dyn Display);
 pub(crate) struct Line<'a> {
     pub(crate) topic: Topic,
     pub(crate) fields: &'a [Field<'a>],
-    /// How many like it were left out before it; none is not written.
+    /// How many similar lines were left out before it; 0 is not written.
     pub(crate) omitted: u64,
 }
 
@@ -174,9 +174,9 @@ impl Display for Line<'_> {
     }
 }
 
-/// Where lines go.
+/// The destination of lines.
 pub(crate) trait Sink {
-    /// Whether a line is read at all.
+    /// Whether the destination takes lines of this topic.
     fn is_on(&self, topic: Topic) -> bool;
 
     fn line(&mut self, line: Line<'_>);
@@ -199,7 +199,7 @@ impl Sink for Log {
     }
 }
 
-/// What was written, for tests.
+/// The lines that were written, for tests.
 #[cfg(test)]
 #[derive(Debug, Default)]
 pub(crate) struct Written(pub(crate) Vec<String>);
@@ -247,7 +247,7 @@ pub(crate) fn log(topic: Topic, fields: &[Field<'_>]) {
     Line::new(topic, fields).log();
 }
 
-/// A value as logfmt has it: bare, or in quotes where it would not be read as one word.
+/// A value in logfmt: bare, or quoted where it would not be read as one word.
 struct Value<'a>(&'a dyn Display);
 
 impl Display for Value<'_> {
@@ -263,7 +263,7 @@ impl Display for Value<'_> {
     }
 }
 
-/// Looks whether a value needs quotes, without keeping it.
+/// Checks whether a value needs quotes, without storing it.
 struct Look {
     is_bare: bool,
     is_empty: bool,
@@ -326,8 +326,8 @@ impl Display for Seconds {
     }
 }
 
-/// Keeps lines of one kind, which is a topic with what it is about, from filling the log: the first is written at once, then
-/// less and less often, with how many were left out. No lock is held while one is written.
+/// Limits repeated lines of one kind, which is a topic and its subject: the first line is written at once, the next ones
+/// less and less often, with the number of lines that were left out. No lock is held while a line is written.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     began: Instant,
@@ -350,25 +350,25 @@ impl Default for Throttle {
 }
 
 impl Told {
-    /// Whether it was silent for so long that the next one is not a repetition.
+    /// Whether the kind was silent for so long that the next line is not a repetition.
     fn is_over(&self, now: Duration) -> bool {
         now.saturating_sub(self.at) >= self.pause.saturating_mul(2)
     }
 }
 
 impl Throttle {
-    /// Logs a line unless one of this topic about the same was logged recently: within the last minute, then two, four, up to
-    /// an hour.
+    /// Logs a line unless one with this topic and subject was logged recently: within the last minute, then within two,
+    /// four, up to sixty minutes.
     pub(crate) fn log(&self, topic: Topic, about: &str, fields: &[Field<'_>]) {
         self.write(topic, about, fields, &mut Log);
     }
 
-    /// The same, to wherever lines go.
+    /// The same, to any destination.
     pub(crate) fn write(&self, topic: Topic, about: &str, fields: &[Field<'_>], sink: &mut impl Sink) {
         self.write_at(self.began.elapsed(), topic, about, fields, sink);
     }
 
-    /// The same by the caller's clock; `now` counts from any origin.
+    /// The same with the caller's clock; `now` counts from any origin.
     pub(crate) fn write_at(
         &self,
         now: Duration,
@@ -384,12 +384,12 @@ impl Throttle {
         }
     }
 
-    /// The condition is over: the next line of this topic is written at once.
+    /// The condition is over: the next line with this topic is written at once.
     pub(crate) fn forget(&self, topic: Topic) {
         self.told.lock().retain(|told| told.topic != topic);
     }
 
-    /// How many were left out since the last one, if another is due. `now` counts from any origin.
+    /// How many lines were left out since the last one, if another line is due. `now` counts from any origin.
     pub(crate) fn admit(&self, topic: Topic, about: &str, now: Duration) -> Option<u64> {
         let mut all = self.told.lock();
         let is = |told: &Told, about: &str| told.topic == topic && told.about == about;

@@ -1,4 +1,4 @@
-//! How a line is written, and how seldom one that repeats.
+//! The format of a line, and how rarely repeated lines are written.
 
 use std::{fs, path::Path};
 

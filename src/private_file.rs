@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-/// The regular file at a path, if something is there; anything else is an error, and no link is followed.
+/// The regular file at a path, if there is one. Anything else at the path is an error, and symbolic links are not followed.
 pub(crate) fn find(path: &Path) -> io::Result<Option<Metadata>> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_file() => Ok(Some(found)),
@@ -16,7 +16,7 @@ pub(crate) fn find(path: &Path) -> io::Result<Option<Metadata>> {
     }
 }
 
-/// A new file, where there must be none. On Unix this user alone may read and write it.
+/// Creates a file where there must be none. On Unix only this user may read and write it.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

@@ -1,4 +1,4 @@
-//! What all subscriptions have in common: how they are waited for, and that they are iterators.
+//! The common part of all subscriptions: how a caller waits for items, and iteration.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub(crate) trait Reader {
     }
 }
 
-/// The methods of a public reader of such items, with what its documentation calls one of them, and when nothing more comes.
+/// The methods of a public reader. The arguments give the word for one item in its documentation, and when the items end.
 macro_rules! reads {
     ($reader:ty, $item:ty, $one:literal, $end:literal) => {
         impl $reader {

@@ -1,11 +1,11 @@
-//! Texts from elsewhere within sentences of ours: a name from the network, an argument that an error repeats.
+//! Texts from outside within sentences of ours: a name from the network, an argument that an error repeats.
 
 use std::fmt::{self, Display, Write};
 
 /// The most characters of a text that an error repeats.
 const MOST: usize = 64;
 
-/// Whether a character ends a line, moves what a terminal shows, or is not seen at all.
+/// Whether a character ends a line, moves the cursor of a terminal, or is invisible.
 pub(crate) fn deceives(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -34,7 +34,7 @@ impl Display for Brief<'_> {
     }
 }
 
-/// The same in quotes: what was given, as an error repeats it.
+/// The same in quotes, for arguments that an error repeats.
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl Display for Quoted<'_> {
@@ -43,7 +43,7 @@ impl Display for Quoted<'_> {
     }
 }
 
-/// Things that an error lists, with commas between them: of many, the first.
+/// A list in an error, with commas between the items. Of many items only the first are named.
 pub(crate) fn some_of<T: Display>(all: &[T]) -> String {
     const MOST: usize = 5;
     let shown: Vec<_> = all.iter().take(MOST).map(|one| Brief(&one.to_string()).to_string()).collect();
@@ -53,7 +53,7 @@ pub(crate) fn some_of<T: Display>(all: &[T]) -> String {
     }
 }
 
-/// Serde has a value as its text, so that what is read is checked.
+/// Implements serde by the text form, so that deserialized values are checked.
 macro_rules! serde_as_text {
     ($type:ty) => {
         impl serde::Serialize for $type {
@@ -73,7 +73,7 @@ macro_rules! serde_as_text {
 
 pub(crate) use serde_as_text;
 
-/// " (did you mean …?)" with the word that a wrong one is likely meant to be; empty if none is near.
+/// ` (did you mean …?)` with the word that is most similar to a wrong one; empty if none is similar.
 pub(crate) fn did_you_mean<'a>(wrong: &str, words: impl IntoIterator<Item = &'a str>) -> String {
     let likely =
         |word: &&str| !wrong.is_empty() && distance(wrong, word) <= 1 + wrong.chars().take(MOST).count() / 4;
@@ -81,7 +81,8 @@ pub(crate) fn did_you_mean<'a>(wrong: &str, words: impl IntoIterator<Item = &'a 
     nearest.map_or_else(String::new, |word| format!(" (did you mean `{word}`?)"))
 }
 
-/// How many characters are to be changed, put in or left out (Levenshtein); a word that goes on is one away.
+/// The Levenshtein distance: characters to change, insert or delete. A word that only continues the wrong one is at distance
+/// one.
 fn distance(wrong: &str, word: &str) -> usize {
     if word.starts_with(wrong) {
         return 1;

@@ -1,6 +1,6 @@
-//! Which address a node takes on hosts of several kinds, each a network namespace.
+//! The address that a node advertises on hosts of several kinds, each a network namespace.
 //!
-//! Needs `unshare` and `ip`, and the right to make namespaces; says so where these are missing.
+//! Needs `unshare` and `ip`, and the right to create namespaces; skips with a message where these are missing.
 
 #![cfg(target_os = "linux")]
 
@@ -20,7 +20,7 @@ const ONE_NETWORK: &str = "ip link set lo up; ip link add v0 type veth peer name
 const SECOND_NETWORK: &str = "ip link add v1 type veth peer name w1; ip link set w1 up; \
                               ip addr add 10.10.0.5/24 dev v1; ip link set v1 up";
 
-/// Whether this system lets us make hosts.
+/// Whether this system can create such hosts.
 fn hosts_can_be_made() -> bool {
     static CAN: OnceLock<bool> = OnceLock::new();
     *CAN.get_or_init(|| {
@@ -42,7 +42,7 @@ fn in_namespace(script: &str, prepare: impl FnOnce(&mut Command)) -> Option<Outp
     command.output().ok()
 }
 
-/// The names that a host knows; no name server is asked. Written once: hosts read it while others are made.
+/// The names that a host knows; no name server is asked. Written once, since hosts read it while others are created.
 fn names() -> &'static Path {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
     FILE.get_or_init(|| {
@@ -52,7 +52,7 @@ fn names() -> &'static Path {
     })
 }
 
-/// What a node on that host advertises, or why it does not start.
+/// The address that a node on that host advertises, or why it does not start.
 fn node(host: &str, bind: &str, advertise: &str, seeds: &str) -> String {
     let hosts = names();
     let names =

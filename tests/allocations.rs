@@ -1,4 +1,4 @@
-//! In steady state the core allocates nothing: pings, updates, rounds and packets use memory that is there.
+//! In steady state the core allocates nothing: pings, updates, rounds and packets use existing memory.
 //!
 //! Each test warms a node up, then counts the allocations of at least a thousand rounds.
 
@@ -14,24 +14,24 @@ use rig::{Acquaintance, BEGIN, Datagram, NEVER, Net};
 
 const MEMBERS: u32 = 500;
 const ROUNDS: u64 = 1_000;
-/// A packet of more bytes is full of updates.
+/// A packet with more bytes than this is full of updates.
 const FULL: usize = 1_300;
 
-/// A ping to node 0 and nothing else in the packet, from each of the first two members.
+/// A ping to node 0, alone in its packet, from each of the first two members.
 fn pings(members: &[Acquaintance]) -> [Datagram; 2] {
     let ping = rig::ping();
     [&members[1], &members[0]].map(|member| ping.said_by(&member.introduction))
 }
 
-/// What node 0 hears of the members later, all of it from the first.
+/// Updates about the members, which the first of them sends to node 0 later.
 fn updates(members: &[Acquaintance]) -> Vec<Datagram> {
     members.iter().map(|member| member.tagged.said_by(&members[0].introduction)).collect()
 }
 
-/// Node 0, which has once passed on that there are many members, and now waits to pass on an update of each.
+/// Node 0, which has already passed on that there are many members, and now has an update about each in its queue.
 fn node_with_a_long_queue(members: &[Acquaintance]) -> Node {
     let mut config = rig::passive(0);
-    // So often that the queue lasts for a thousand rounds.
+    // So many transmissions that the queue lasts for a thousand rounds.
     config.retransmit_mult = 100;
     let (mut node, mut buffer) = (rig::node(0, config), Vec::new());
     members.iter().for_each(|member| member.meet(&mut node, &mut buffer));
@@ -49,8 +49,8 @@ fn tell_all(node: &mut Node, buffer: &mut Vec<u8>) {
     }
 }
 
-/// Answers a thousand pings, from two members because none is told of itself; returns how many packets it filled and how many
-/// it took. What goes behind them does not count as sent.
+/// Answers a thousand pings, from two members because neither is sent updates about itself. Returns how many packets it
+/// filled and how many it used. Updates behind acks do not count as transmissions.
 fn answer_all(node: &mut Node, pings: &[Datagram; 2], buffer: &mut Vec<u8>) -> (u64, u64) {
     let (mut full, mut acks) = (0, 0);
     for ping in pings.iter().cycle().take(ROUNDS as usize) {
@@ -61,14 +61,14 @@ fn answer_all(node: &mut Node, pings: &[Datagram; 2], buffer: &mut Vec<u8>) -> (
     (full, acks)
 }
 
-/// Takes in what a member says of others.
+/// Takes in a member's claims about others.
 fn hear(node: &mut Node, claims: &[Datagram]) {
     claims.iter().for_each(|claim| claim.deliver(node, BEGIN));
     while node.poll_output().is_some() {}
     assert_eq!(node.metrics().dropped_unverified, 0);
 }
 
-/// What a driver does with a datagram.
+/// Handles a datagram as a driver does.
 fn answer(node: &mut Node, datagram: &Datagram, buffer: &mut Vec<u8>) -> Option<SocketAddr> {
     datagram.deliver(node, BEGIN);
     let to = node.poll_transmit(buffer).map(|to| to.addr);
@@ -147,14 +147,14 @@ fn an_update_that_is_known_is_passed_over_without_allocating() {
 fn a_packet_of_suspicions_is_written_without_allocating() {
     let mut config = rig::lan(0);
     (config.sync_interval, config.stream_fallback, config.health_max) = (NEVER, false, 1);
-    // No verdict falls, and hardly anything is told before we look.
+    // No verdict falls, and hardly any update is sent before the count begins.
     (config.suspicion_mult, config.retransmit_mult, config.gossip_interval) = (1_000, 100, NEVER);
     let (mut node, mut buffer, mut now) = (rig::node(0, config), Vec::new(), BEGIN);
     let members = rig::acquaintances(MEMBERS);
     let pings = pings(&members);
     rig::connect(&mut rig::node(1, rig::lan(1)), &mut node, BEGIN);
     members.iter().for_each(|member| member.meet(&mut node, &mut buffer));
-    // Nobody answers.
+    // No member answers.
     while node.metrics().suspicions < u64::from(MEMBERS) {
         now = node.poll_timeout().expect("probes go on");
         node.handle_timeout(now);
@@ -171,12 +171,12 @@ fn a_packet_of_suspicions_is_written_without_allocating() {
     assert_eq!(full, ROUNDS);
 }
 
-/// Everything about a member that is suspected, then failed, and one that left, told again.
+/// Repeats everything about a member that is suspected, then failed, and about one that left.
 #[test]
 fn an_accusation_or_departure_that_is_known_is_passed_over_without_allocating() {
     let mut net = Net::converged((0..8).map(rig::lan));
     let departed = |net: &Net| net.nodes[0].metrics().departed_members;
-    // Each has probed each by then.
+    // By then each node has probed each.
     net.run_for(Duration::from_secs(8));
     net.crash(7);
     net.run_until(|net| net.nodes[..7].iter().all(|node| node.metrics().suspicions > 0));
@@ -190,7 +190,7 @@ fn an_accusation_or_departure_that_is_known_is_passed_over_without_allocating() 
     repeat_gossip(&mut net, "a known departure");
 }
 
-/// Tells node 0 once more what all others have told.
+/// Repeats to node 0 the gossip of all others.
 fn repeat_gossip(net: &mut Net, what: &str) {
     let gossip = net.gossip_retold_to(0);
     assert!(!gossip.is_empty());
@@ -212,8 +212,8 @@ fn a_probe_round_does_not_allocate() {
         config.sync_interval = NEVER;
         config
     };
-    // Among so few each is probed every few rounds. A member that is not probed for a while opens a stream, to see whether
-    // others list it.
+    // Among so few, each member is probed every few rounds. A member that is not probed for a while opens a stream, to check
+    // whether others list it.
     let mut net = Net::converged((0..3).map(config));
     let (mut buffer, mut reply) = (Vec::new(), Vec::new());
     let mut probe_rounds = |net: &mut Net, rounds: u64| {
@@ -229,13 +229,13 @@ fn a_probe_round_does_not_allocate() {
         }
         elsewhere
     };
-    // Those that have just gone live exchange tables a few times.
+    // Members that have just gone live exchange tables a few times.
     probe_rounds(&mut net, 1_000);
     assert_none("a probe round", || assert_eq!(probe_rounds(&mut net, 20 * ROUNDS), 0));
     assert!(net.nodes.iter().all(|node| node.metrics().probes_failed == 0));
 }
 
-/// Delivers what a node sends, and what comes back at once; returns how much came back.
+/// Delivers a node's datagrams, and the answers that arrive at once. Returns the number of answers.
 fn pass_on(net: &mut Net, i: usize, now: Time, buffer: &mut Vec<u8>, reply: &mut Vec<u8>) -> u64 {
     let mut replies = 0;
     let from = rig::addr(i as u32);

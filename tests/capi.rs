@@ -1,6 +1,6 @@
-//! The C interface as hosts meet it: programs in C and Python against the shared library.
+//! The C interface from the side of hosts: programs in C and Python against the shared library.
 //!
-//! Needs a C compiler; also runs C++, valgrind and Python where they are installed, and says so where not.
+//! Needs a C compiler; also runs C++, valgrind and Python where they are installed, and prints which are missing.
 
 #![cfg(all(feature = "capi", target_os = "linux"))]
 
@@ -17,7 +17,7 @@ use std::{
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 
-/// The folder of the library, which is built as the README says, but apart: another build holds the usual one.
+/// The folder of the library, built as the README says, but in a folder of its own, since another build locks the usual one.
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
@@ -119,7 +119,7 @@ fn valgrind_finds_nothing() {
     }
     for source in PROGRAMS {
         let mut valgrind = Command::new("valgrind");
-        // Only what nothing points to is a leak: the system keeps the last threads' stacks for the next ones.
+        // Only memory that nothing points to counts as a leak: the system keeps the last threads' stacks for later threads.
         valgrind.args(["-q", "--error-exitcode=9", "--leak-check=full"]);
         valgrind.args(["--show-leak-kinds=definite", "--errors-for-leak-kinds=definite"]);
         is_done(&succeeds(valgrind.arg(compile(source, "plain-valgrind", &[]))));
@@ -137,7 +137,7 @@ fn the_static_library_can_be_linked() {
     is_done(&succeeds(&mut Command::new(program)));
 }
 
-/// A host that runs: what it prints, line by line.
+/// A running host and the lines that it prints.
 struct Host {
     child: Child,
     lines: std::sync::mpsc::Receiver<String>,
@@ -222,7 +222,7 @@ fn the_examples_in_python_find_each_other_and_end_by_ctrl_c() {
         return;
     }
     let python = |arguments: &[&str]| {
-        // A background job of a shell ignores SIGINT, its children inherit that, and Python keeps to it.
+        // A background job of a shell ignores SIGINT, its children inherit that, and Python respects it.
         let mut command = Command::new("env");
         command.args(["--default-signal=INT", "python3", "examples/python/node.py"]).args(arguments);
         Host::start(command.env("SYNCSWIM_LIBRARY", library().join("libsyncswim.so")))
@@ -418,11 +418,11 @@ with syncswim.Node("a", bind="127.0.0.1:0") as a:
     assert!(said.contains("number True") && said.contains("512 at most"), "{said}");
 }
 
-/// What a program that uses the library prints.
+/// The output of a Python program that uses the library.
 fn runs_in_python(program: &str) -> String {
     let mut python = Command::new("python3");
     python.args(["-c", program]).env("PYTHONPATH", Path::new(ROOT).join("examples/python"));
-    // A test leaves nothing beside the sources.
+    // A test must not leave files beside the sources.
     python.env("PYTHONDONTWRITEBYTECODE", "1");
     let output = succeeds(python.env("SYNCSWIM_LIBRARY", library().join("libsyncswim.so")));
     String::from_utf8(output.stdout).expect("it is text")

@@ -18,7 +18,7 @@ use crossbeam_channel::{TryRecvError, bounded, never, select};
 use support::in_time;
 use syncswim::{BoxError, Cluster, Discovery, DnsDiscovery, Error, Membership, NoDiscovery, Stop};
 
-/// Counts those of its kind that are alive, and does what it is told.
+/// Counts the live probes of its kind, and behaves as the test says.
 struct Probe {
     name: &'static str,
     alive: Arc<AtomicUsize>,
@@ -494,7 +494,7 @@ fn a_peer_that_dns_loses_stays_while_a_list_names_it() {
         while !membership.snapshot().contains("10.0.0.1") {
             thread::yield_now();
         }
-        // When the next question comes, the answer before it was applied.
+        // When the next question arrives, the answer before it was applied.
         let [one, two] = [1, 2].map(|last| std::net::IpAddr::from([10, 0, 0, last]));
         for found in [vec![one, two], vec![two], vec![two], vec![one], vec![two]] {
             questions.recv().unwrap();
@@ -522,7 +522,7 @@ fn no_thread_is_left_after_join() {
             .with_discovery(Probe::new("gone", &alive))
             .with_discovery(Probe::new("gone", &alive));
         let running = cluster.start().unwrap();
-        // A thread names itself, and the system unlists it shortly after it was waited for.
+        // A thread sets its own name, and the system lists it for a moment after it was joined.
         while threads("syncswim-gone") != 2 {
             thread::yield_now();
         }

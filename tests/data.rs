@@ -46,7 +46,7 @@ fn what_members_say_to_all_arrives() {
     }
 }
 
-/// First the state, then what changes after it: no watch skips a value that it shows an older one after, or ends before the last.
+/// First the state, then later changes: no watch delivers an older value after a newer one, or ends before the last value.
 fn a_watch_that_is_opened_while_keys_are_set_misses_none(sealed: bool) {
     const LAST: u8 = 60;
     let nodes = cluster(1, sealed);
@@ -101,7 +101,7 @@ fn keys_are_set_deleted_and_watched(sealed: bool) {
     let is_deleted =
         |change: &EntryChange| matches!(change, EntryChange::Deleted { owner, .. } if **owner == *"a");
     await_that("the watch is told", || watch.try_recv().is_ok_and(|changes| changes.iter().any(is_deleted)));
-    // What was known when a node ended stays readable, as its members do.
+    // The entries known when a node ended stay readable, as its members do.
     nodes[2].shutdown().unwrap();
     let entries = nodes[2].entries();
     assert_eq!((nodes[2].members().len(), entries.len()), (3, 2), "{entries:?}");
@@ -134,7 +134,7 @@ fn an_owner_that_restarts_begins_anew(sealed: bool) {
         nodes[2].set("old", "1").unwrap();
         await_that("and the next", || nodes.iter().all(|node| value(node, "c", "old").is_some()));
     }
-    // The watch tells of the end of a map before it tells of the next.
+    // The watch reports the end of one map before it reports the next.
     let mut keys = BTreeSet::new();
     while let Ok(changes) = watch.try_recv() {
         for change in changes {
@@ -190,7 +190,7 @@ fn bursts_come_once_and_in_order(sealed: bool) {
     let nodes = cluster(5, sealed);
     let inboxes: Vec<_> = nodes.iter().map(|node| node.inbox("t").unwrap()).collect();
     let start = Instant::now();
-    // Members keep 256 in a minute.
+    // Members store 256 in a minute.
     thread::scope(|scope| {
         for node in &nodes[..2] {
             scope.spawn(|| (0..100_u8).for_each(|at| _ = node.broadcast("t", [at; 100]).unwrap()));
@@ -227,12 +227,12 @@ struct Process {
     lines: Receiver<String>,
 }
 
-/// What such a process runs until it is killed. As a test of its own it does nothing.
+/// The program of such a process, which runs until it is killed. As a test of its own it does nothing.
 #[test]
 fn a_node_in_a_process_of_its_own() {
     let Ok(name) = env::var("DATA_NODE") else { return };
     let mut config = config(&name, env::var("DATA_SEALED").is_ok()).seed(env::var("DATA_SEED").unwrap());
-    // While it is stopped it loses nearly all that is sent to it.
+    // While it is stopped, it loses nearly everything that is sent to it.
     config.recv_buffer = 4096;
     let node = Gossip::start(config).unwrap();
     let inbox = node.inbox("t").unwrap();
@@ -265,7 +265,7 @@ impl Process {
         process
     }
 
-    /// Waits for a line, and returns those before it that tell of broadcasts of a.
+    /// Waits for a line. Returns the numbers of the broadcasts of `a` in the lines before it.
     #[track_caller]
     fn until(&self, wanted: &str) -> Vec<u64> {
         let (mut numbers, deadline) = (Vec::new(), Instant::now() + LONG);
@@ -334,7 +334,7 @@ fn a_process_that_is_stopped_gets_what_it_missed(sealed: bool) {
         nodes[0].broadcast("t", [at; 512]).unwrap();
         thread::sleep(Duration::from_millis(5));
     }
-    // With it, the report waits for the process; the others have confirmed long before.
+    // With that member, the report waits for the process; the others have confirmed long before.
     let report = nodes[0].broadcast_confirmed("t", b"x", SECOND).unwrap();
     assert_eq!(report.reached, 1, "{report}");
     assert!(matches!(&report.missing[..], [missing] if *missing.member.name == *"p"), "{report}");

@@ -1,5 +1,5 @@
-//! DNS discovery with scripted answers. Each question of the resolver waits for the test, so that when the next one comes the
-//! answer before it has been applied, whatever the clock does.
+//! DNS discovery with scripted answers. Each question of the resolver waits for the test, so when the next one arrives the
+//! answer before it has been applied, independently of time.
 
 mod support;
 
@@ -15,14 +15,14 @@ type Answer = io::Result<Vec<IpAddr>>;
 const MOMENT: Duration = Duration::from_nanos(1);
 
 struct Script {
-    // The channels are dropped first: a resolver that waits for an answer would keep the cluster from ending.
+    // Dropped first: a resolver that waits for an answer would keep the cluster from ending.
     questions: Receiver<String>,
     answers: Sender<Answer>,
     running: ClusterHandle,
 }
 
 impl Script {
-    /// Each answer is taken at its word.
+    /// With one miss as the limit, so that every answer counts as complete.
     fn new(name: &str) -> Self {
         Self::with(|resolver| DnsDiscovery::new(name).misses(1).interval(MOMENT).resolver(resolver))
     }
@@ -40,7 +40,7 @@ impl Script {
         script
     }
 
-    /// Answers, waits for the next question, and tells who is active and who has left then.
+    /// Answers, waits for the next question, and returns the active and the left peers then.
     #[track_caller]
     fn answer(&self, answer: io::Result<&str>) -> String {
         let addresses = |list: &str| list.split_whitespace().map(|ip| ip.parse().unwrap()).collect();
@@ -179,8 +179,8 @@ fn the_system_resolves_this_host() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
 
-    /// The whole rule: of the answers that name somebody, the last names the active peers, and those that only the last but
-    /// one names have left.
+    /// The whole rule, for the answers that list any address: the last of them lists the active peers, and addresses that
+    /// only the one before it lists have left.
     #[test]
     fn the_last_two_answers_that_name_somebody_tell_everything(
         script in prop::collection::vec(prop::option::weighted(0.8, prop::collection::btree_set(1..6u8, 0..4)), 1..30),

@@ -1,4 +1,4 @@
-//! Encryption as a running cluster meets it: joining, outsiders, roll-out, key changes, recordings.
+//! Encryption in a running cluster: joining, outsiders, roll-out, key changes, recordings.
 
 #![cfg(feature = "encryption")]
 #![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
@@ -28,7 +28,7 @@ fn live(node: &Gossip) -> usize {
     node.members().live().count()
 }
 
-/// Nodes that see each other, with a ring each.
+/// Nodes that see each other, each with a keyring.
 fn cluster(n: usize, encryption: Encryption) -> (Vec<Gossip>, Vec<Keyring>) {
     let (mut nodes, mut rings) = (Vec::<Gossip>::new(), Vec::new());
     for i in 0..n {
@@ -43,7 +43,7 @@ fn cluster(n: usize, encryption: Encryption) -> (Vec<Gossip>, Vec<Keyring>) {
     (nodes, rings)
 }
 
-/// Until each has probed some more.
+/// Waits until each node has probed some more.
 fn probe_on(nodes: &[Gossip]) {
     let before: Vec<u64> = nodes.iter().map(|node| node.metrics().probes).collect();
     await_that("probes go on", || {
@@ -76,7 +76,7 @@ fn encryption_is_turned_on_in_a_running_cluster_without_splitting_it() {
     let events: Vec<_> = nodes.iter().map(Gossip::events).collect();
     for step in [Encryption::Send, Encryption::Require] {
         for ring in &rings {
-            // One after the other, as an operator would.
+            // One node after the other, as an operator would do it.
             ring.set_encryption(step);
             probe_on(&nodes[..1]);
         }
@@ -123,7 +123,7 @@ fn a_member_that_cannot_follow_stops_the_change_and_nobody_is_cut_off() {
         rings.iter().all(|ring| ring.fingerprints()[0] == key(1).fingerprint()),
         "all use the old key still"
     );
-    // The same call again, without it.
+    // The same call again, without that member.
     let options = RotateOptions::new().exclude(["ringless"]);
     let report = nodes[0].rotate_key_with(&key(2), &options).unwrap();
     assert!(report.is_complete(), "{report:?}");
@@ -134,7 +134,7 @@ fn a_member_that_cannot_follow_stops_the_change_and_nobody_is_cut_off() {
 fn rings_full_of_junk_do_not_keep_an_operator_from_changing_the_key() {
     let (nodes, rings) = cluster(3, Encryption::Require);
     for ring in &rings {
-        // As whoever holds the old key can have them installed.
+        // As a holder of the old key can have them installed.
         (10..17).for_each(|byte| ring.install(key(byte)).unwrap());
         assert_eq!(ring.fingerprints().len(), 8);
     }
@@ -145,7 +145,7 @@ fn rings_full_of_junk_do_not_keep_an_operator_from_changing_the_key() {
 }
 
 #[test]
-fn who_is_excluded_is_not_told_the_new_key_and_is_cut_off() {
+fn a_node_that_is_excluded_is_not_told_the_new_key_and_is_cut_off() {
     let (nodes, rings) = cluster(4, Encryption::Require);
     let options = RotateOptions::new().exclude(["n3"]);
     let report = nodes[0].rotate_key_with(&key(2), &options).unwrap();
@@ -174,7 +174,7 @@ fn a_name_that_nobody_has_cannot_be_excluded_for_it_may_be_misspelt() {
     assert!(rings.iter().all(|ring| ring.fingerprints() == [key(1).fingerprint()]), "nothing was changed");
 }
 
-/// Passes on what comes to a port, and records how each stream begins.
+/// Forwards connections to a port, and records how each stream begins.
 fn tap(target: SocketAddr) -> (SocketAddr, Receiver<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (addr, (told, streams)) = (listener.local_addr().unwrap(), unbounded());
@@ -220,7 +220,7 @@ fn keys_are_changed_in_streams_with_an_exchange_and_in_no_others() {
     assert!(report.is_complete(), "{report:?}");
     let recorded: Vec<Vec<u8>> =
         std::iter::from_fn(|| streams.recv_timeout(Duration::from_secs(1)).ok()).collect();
-    // One for each step. Version, marker; and a public key behind the greeting.
+    // One for each step: the version, the marker, and a public key behind the greeting.
     let changes: Vec<_> = recorded.iter().filter(|bytes| bytes[1..4] == [0xff, 0xff, 0xfe]).collect();
     assert_eq!(changes.len(), 3, "{recorded:02x?}");
     assert!(changes.iter().all(|bytes| bytes.len() > 60 && bytes[28..60] != [0; 32]));
@@ -241,7 +241,7 @@ fn without_a_keyring_keys_cannot_be_changed() {
 #[test]
 fn a_recorded_datagram_has_no_effect_neither_on_the_same_node_nor_after_its_restart() {
     let (nodes, _) = cluster(1, Encryption::Require);
-    // A node that others reach through us, so that we can record.
+    // Others reach this node through the test, which records its datagrams.
     let tap = UdpSocket::bind("127.0.0.1:0").unwrap();
     tap.set_read_timeout(Some(LONG)).unwrap();
     let ring = Keyring::new(key(1));
@@ -249,7 +249,7 @@ fn a_recorded_datagram_has_no_effect_neither_on_the_same_node_nor_after_its_rest
         let config = config("victim").keyring(&ring).seed(nodes[0].local().addr.to_string());
         Gossip::start(config.bind(target).advertise(tap.local_addr().unwrap()))
     };
-    // It does not tell its port, so it is given one that was free a moment ago.
+    // The node does not report its port, so it gets one that was free a moment ago.
     let free = || UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (first, target) = std::iter::repeat_with(free)
         .take(20)
@@ -259,7 +259,7 @@ fn a_recorded_datagram_has_no_effect_neither_on_the_same_node_nor_after_its_rest
     let mut buffer = [0; 2048];
     let recorded = loop {
         let len = tap.recv(&mut buffer).unwrap();
-        // What was sealed in the millisecond of the start would count as older.
+        // Datagrams sealed in the millisecond of the start would count as older.
         if started.elapsed() > Duration::from_millis(5) {
             break &buffer[..len];
         }

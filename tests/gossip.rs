@@ -1,4 +1,4 @@
-//! A running node over real sockets: what only sockets and threads can show.
+//! A running node over real sockets: behaviour that only sockets and threads show.
 
 #![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
 
@@ -17,8 +17,8 @@ use syncswim::{
     Membership, PeerName, Stop, Tags,
 };
 
-/// A node that finds crashes within a second. Tests that run at the same time are clusters of their own: a port that one of
-/// them gave back may be another's next.
+/// A node that detects crashes within a second. Each test has a cluster name of its own, since tests run at the same time
+/// and a port that one of them releases may be taken by another.
 fn quick(name: &str) -> GossipConfig {
     let test = std::thread::current().name().unwrap_or("test").to_owned();
     let mut config = GossipConfig::local(name).cluster(test).bind(([127, 0, 0, 1], 0));
@@ -27,7 +27,7 @@ fn quick(name: &str) -> GossipConfig {
     config
 }
 
-/// An address where nobody listens, nor can while the socket lives, but for a node that is told to.
+/// An address where nothing listens, and nothing can listen while the socket exists, except a node that is given it.
 fn nobody_at() -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
     #[cfg(unix)]
@@ -137,7 +137,7 @@ fn ipv6_works_alone_and_beside_ipv4() {
     b.join([addr(&a)]).unwrap();
     await_that("they see each other", || live(&a) == 2 && live(&b) == 2);
 
-    // One node listens on both families and is known by its IPv4 address.
+    // A node that listens on both families is known by its IPv4 address.
     let both = quick("both").bind((Ipv6Addr::UNSPECIFIED, 0)).advertise(([127, 0, 0, 1], 0));
     let both = Gossip::start(both).unwrap();
     let v4 = Gossip::start(quick("v4")).unwrap();
@@ -173,7 +173,7 @@ fn addresses_may_be_texts_and_names() {
     assert!(error.contains("it is the `advertise`"), "{error}");
 }
 
-/// A pair on one port, as a service manager would hand over.
+/// A pair on one port, as from a service manager.
 fn sockets() -> (UdpSocket, TcpListener) {
     let mut tries = (0..100).map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
     tries.find_map(|tcp| Some((UdpSocket::bind(tcp.local_addr().unwrap()).ok()?, tcp))).unwrap()
@@ -185,7 +185,7 @@ fn nodes_run_on_sockets_that_are_handed_over() {
     let at = tcp.local_addr().unwrap();
     udp.set_nonblocking(true).unwrap();
     tcp.set_nonblocking(true).unwrap();
-    // What `bind` says is not looked at.
+    // `bind` is ignored.
     let a = Gossip::builder(quick("a").bind("192.0.2.1:1")).sockets(udp, tcp);
     let events = a.events();
     let a = a.start().unwrap();
@@ -205,7 +205,7 @@ fn nodes_run_on_sockets_that_are_handed_over() {
     b.join().unwrap();
     await_that("it is seen to leave", || state(&a, "b") == Some(MemberState::Left));
     a.shutdown().unwrap();
-    // Nothing keeps the port.
+    // Nothing occupies the port any more.
     TcpListener::bind(at).unwrap();
 
     let (udp, _) = sockets();
@@ -230,7 +230,7 @@ fn a_seed_that_comes_up_later_is_joined_then() {
     let (kept, free) = nobody_at();
     let early = Gossip::start(quick("early").seed(free.to_string())).unwrap();
     assert_eq!(live(&early), 1);
-    // Linux gives the port to the node as well, and to nobody else.
+    // Linux lets the node listen on the port as well, and nothing else.
     let kept = cfg!(target_os = "linux").then_some(kept);
     let late = Gossip::start(quick("late").bind(free)).unwrap();
     drop(kept);
@@ -253,7 +253,7 @@ fn what_cannot_work_is_a_clear_error() {
     let error = taken.join(["no-such-host.invalid:1"]).unwrap_err();
     assert!(matches!(&error, Error::Resolve { host, .. } if host == "no-such-host.invalid:1"), "{error}");
 
-    // That it is its own seed is no success while another is unknown.
+    // That one seed is the node itself is no success while another is unknown.
     let error = taken.join([addr(&taken), "no-such-host.invalid:1".into()]).unwrap_err();
     assert!(matches!(&error, Error::Resolve { host, .. } if host == "no-such-host.invalid:1"), "{error}");
 
@@ -333,7 +333,7 @@ fn a_node_that_has_left_says_so_and_does_nothing_more() {
 }
 
 #[test]
-fn whoever_shuts_a_node_down_at_the_same_time_as_others_waits_for_the_same_end() {
+fn callers_that_shut_a_node_down_at_the_same_time_wait_for_the_same_end() {
     let nodes = cluster(&["a", "b"]);
     let port = nodes[1].local().addr;
     std::thread::scope(|scope| {
@@ -362,7 +362,7 @@ fn events_are_read_by_reference_until_the_node_ends() {
     assert_eq!(told, 1);
 }
 
-/// Keeps the warnings of the node `logged`.
+/// Stores the warnings of the node `logged`.
 struct Log(Mutex<Vec<String>>);
 
 static LOG: Log = Log(Mutex::new(Vec::new()));
@@ -475,7 +475,7 @@ fn a_peer_that_failed_is_told_from_one_that_left() {
 }
 
 #[test]
-fn who_left_before_the_discovery_starts_is_never_told_as_active_but_counts() {
+fn a_node_that_left_before_the_discovery_starts_is_never_told_as_active_but_counts() {
     let mut discovery = GossipDiscovery::new(quick("a")).peer_name(PeerName::Name);
     discovery.bind().unwrap();
     let handle = discovery.gossip();
@@ -501,7 +501,7 @@ fn who_left_before_the_discovery_starts_is_never_told_as_active_but_counts() {
 }
 
 #[test]
-fn who_is_not_allowed_is_neither_heard_nor_called_nor_believed() {
+fn a_node_that_is_not_allowed_is_neither_heard_nor_called_nor_believed() {
     let start = |name: &str, networks: &[&str]| {
         let networks = networks.iter().map(|network| network.parse().unwrap());
         let config = GossipConfig::local(name).bind(([127, 0, 0, 1], 0));
@@ -524,7 +524,7 @@ fn who_is_not_allowed_is_neither_heard_nor_called_nor_believed() {
     assert_eq!(third.members().len(), 2);
 }
 
-/// Others know a member by its address, so that is where its streams come from too.
+/// Others know a member by its address, so its streams have to leave from that address too.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_node_that_is_bound_to_an_address_connects_from_it() {
@@ -535,7 +535,7 @@ fn a_node_that_is_bound_to_an_address_connects_from_it() {
     assert_eq!(from.ip(), node.local().addr.ip());
 }
 
-/// A join counts once somebody reaches this node, and not as soon as a seed answers.
+/// A join counts once a member reaches this node, and not as soon as a seed answers.
 #[test]
 fn attempts_run_out_for_a_node_that_nobody_can_reach() {
     let seed = Gossip::start(quick("seed")).unwrap();

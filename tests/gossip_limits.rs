@@ -1,4 +1,4 @@
-//! Many nodes, hostile bytes, slow readers, every order of calls: and nothing left behind.
+//! Many nodes, hostile bytes, slow readers, every order of calls: no thread or descriptor remains.
 //!
 //! One test, so that nothing else in the process opens threads or descriptors meanwhile.
 
@@ -33,7 +33,7 @@ fn live(node: &Gossip) -> usize {
 
 #[test]
 fn nothing_is_left_behind_and_nothing_holds_a_node_up() {
-    // The first node of a process may leave something of the standard library's behind.
+    // The first node of a process may leave some state of the standard library.
     drop(Gossip::start(config("warm-up")).unwrap());
     for part in [a_hundred_nodes, hostile_bytes_and_slow_readers, every_order_of_calls] {
         let before = held();
@@ -110,7 +110,7 @@ fn flood(target: SocketAddr) {
         [&[0xff, 0xff, 0xff, 0xff][..], &[0, 0, 0, 0], &[20, 0, 0, 0, 1, 2], b"GET / HTTP/1.1\r\n\r\n"]
     {
         for _ in 0..20 {
-            // It may be cut off while we write.
+            // The node may close the stream during the write.
             let _ = TcpStream::connect(target).and_then(|mut stream| stream.write_all(prefix));
         }
     }
@@ -122,7 +122,7 @@ fn every_order_of_calls() {
     let mut random = fastrand::Rng::with_seed(seed);
     let brief = |name: &str| {
         let mut config = GossipConfig::local(name).bind(([127, 0, 0, 1], 0));
-        // Many of the members that a leaver pings are gone themselves.
+        // Many of the members that a leaver pings have left, too.
         config.swim.leave_timeout = Duration::from_millis(20);
         config
     };

@@ -1,6 +1,6 @@
-//! What outsiders can do to a running cluster over real sockets, with a key and without: nothing that lasts.
+//! Outsiders can do a running cluster no lasting harm over real sockets, with a key and without.
 //!
-//! One test, so that memory and descriptors are nobody else's. The seed is printed; `SEED=…` repeats it.
+//! One test, so that memory and descriptors are its own. The seed is printed; `SEED=…` repeats it.
 
 #![cfg(all(target_os = "linux", feature = "encryption"))]
 #![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
@@ -23,10 +23,10 @@ use syncswim::{Event, Events, Gossip, GossipConfig, Identity, Key, Keyring, Memb
 
 const OUTSIDER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 const HOLDERS: [Ipv4Addr; 2] = [OUTSIDER, Ipv4Addr::new(127, 0, 0, 67)];
-/// A fraction of the time that a held stream takes: who has to wait for its end is too late.
+/// A fraction of the time that a held stream takes: a caller that has to wait for the end of one is too late.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A converged cluster under attack, and what its members said since then.
+/// A converged cluster under attack, with the events of its members since then.
 struct Cluster {
     nodes: Vec<Gossip>,
     ring: Option<Keyring>,
@@ -63,7 +63,7 @@ impl Cluster {
         config
     }
 
-    /// Members were answered all along, and nobody was told of who is none.
+    /// The members went on answering, and no node listed a process that is not a member.
     fn is_unharmed(&self, what: &str) {
         let before: Vec<u64> = self.nodes.iter().map(|node| node.metrics().probes).collect();
         await_that("they go on probing", || {
@@ -110,8 +110,8 @@ fn outsiders_do_no_harm() {
     }
 }
 
-/// Each kind of claim, about each kind of member, in datagrams and streams, from an address of no member. They
-/// are made by a node that is no member: it was told the truth about names and identities and lies with it.
+/// Each kind of claim, about each kind of member, in datagrams and streams, from an address without a member. A node that is
+/// no member makes them: it knows the true names and identities, and lies with them.
 fn forged_claims(cluster: &Cluster, random: &mut Rng) {
     let socket = UdpSocket::bind((OUTSIDER, 0)).unwrap();
     let before = cluster.metrics();
@@ -133,14 +133,14 @@ fn forged_claims(cluster: &Cluster, random: &mut Rng) {
         let victim = node.local();
         let Identity { epoch, incarnation, .. } = victim.identity;
         for packet in forge::all(random, &victim.name, epoch, incarnation + 1) {
-            // It may be cut off while we write.
+            // The node may close the stream during the write.
             let _ = forge::push(cluster.target(), &packet);
         }
     }
     cluster.is_unharmed("forged claims");
 }
 
-/// Answers to questions that nobody asked, and tokens that nobody gave.
+/// Answers without a question, and tokens that no node issued.
 fn forged_answers(cluster: &Cluster, random: &mut Rng) {
     let socket = UdpSocket::bind((OUTSIDER, 0)).unwrap();
     let before = cluster.metrics();
@@ -148,7 +148,7 @@ fn forged_answers(cluster: &Cluster, random: &mut Rng) {
     for packet in answers.iter().chain(&forge::handing_out_tokens(random)) {
         socket.send_to(packet, cluster.target()).unwrap();
     }
-    // The token without a ping is none, and is not counted.
+    // A token without a ping is invalid, and is not counted.
     let strays = answers.len() as u64 * 5 / 6;
     let counted = |metrics: &Metrics| metrics.dropped_stray_answers + metrics.dropped_unsealed;
     await_that("all of them are dropped", || counted(&cluster.metrics()) >= counted(&before) + strays);
@@ -166,7 +166,7 @@ fn a_flood_of_damaged_datagrams(cluster: &Cluster, random: &mut Rng) {
             2 => good[random.usize(..good.len())].repeat(random.usize(1..20)),
             _ => good[random.usize(..good.len())].clone(),
         };
-        // Half of it looks like ours, of either version.
+        // Half of the random bytes begin like packets of either version.
         if random.bool() {
             bytes[0] = random.u8(3..5);
         }
@@ -182,7 +182,7 @@ fn a_flood_of_damaged_datagrams(cluster: &Cluster, random: &mut Rng) {
     cluster.is_unharmed("a flood");
 }
 
-/// What comes back for what was sent, in bytes: never more.
+/// The answers to these packets have no more bytes than the packets.
 fn pings_for_somebody_else_bring_nothing(cluster: &Cluster, sealed: bool) {
     let socket = UdpSocket::bind((OUTSIDER, 0)).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
@@ -234,10 +234,10 @@ fn a_thousand_half_open_streams(cluster: &Cluster) {
     drop(held);
 }
 
-/// They say one byte now and then, to hold a stream each for as long as they can.
+/// They send one byte now and then, to hold a stream each for as long as possible.
 fn slow_senders(cluster: &Cluster) {
     std::thread::scope(|scope| {
-        // Dropped when this is over, by a panic too.
+        // Dropped at the end of this function, after a panic too.
         let (_going_on, over) = mpsc::channel::<()>();
         let trickle = move || {
             while over.try_recv() == Err(TryRecvError::Empty) {
@@ -256,8 +256,8 @@ fn slow_senders(cluster: &Cluster) {
     });
 }
 
-/// Two addresses hold every place there is, half of them with exchanges that they begin and never go on with. Others are
-/// served at their first try nevertheless.
+/// Two addresses hold every place, half of them with exchanges that they begin and never continue. Others are served at
+/// their first attempt nevertheless.
 fn places_held_from_two_addresses(cluster: &Cluster) {
     let target = cluster.target();
     std::thread::scope(|scope| {
@@ -272,7 +272,7 @@ fn places_held_from_two_addresses(cluster: &Cluster) {
                     }
                     held.push_back(stream);
                 }
-                // Five seconds of them.
+                // Those of the last five seconds.
                 held.drain(..held.len().saturating_sub(400));
                 std::thread::sleep(Duration::from_millis(50));
             }
@@ -296,15 +296,15 @@ fn places_held_from_two_addresses(cluster: &Cluster) {
     await_that("workers go when there is no more work", || threads_of("n0-") == 2);
 }
 
-/// The threads of this process with such names.
+/// The threads of this process with this name.
 fn threads_of(name: &str) -> usize {
     let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
-    // One that has just ended is listed, but has no name.
+    // A thread that has just ended is listed, but has no name.
     let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
     names.filter(|of| of.starts_with(name)).count()
 }
 
-/// An honest node gets its turn in spite of them, and leaves again.
+/// An honest node is served in spite of them, and leaves again.
 fn newcomer_joins(cluster: &Cluster, name: &str) {
     let node = Gossip::start(cluster.newcomer(name).seed(cluster.target().to_string())).unwrap();
     sees_all_and_leaves(cluster, &node);
@@ -351,13 +351,13 @@ mod forge {
     pub(super) use crate::support::forge::frame;
     use crate::support::forge::{HEADER, Header, Section, mark, packet as packet_of, text, varint};
 
-    /// A packet in which nobody names himself.
+    /// A packet whose header names no sender.
     fn packet(sections: &[Section]) -> Vec<u8> {
         packet_of(Header::default(), sections)
     }
 
-    /// Every claim, each in packets of its own: from nobody, from the one it is about, and from others. They show no token,
-    /// or one that is a guess.
+    /// Every claim, each in packets of its own: from no member, from its subject, and from others. They show no token, or a
+    /// guessed one.
     pub(super) fn all(random: &mut Rng, name: &str, epoch: u64, incarnation: u64) -> Vec<Vec<u8>> {
         let who = [text(name), varint(epoch), varint(incarnation)].concat();
         let elsewhere = [vec![0, 127, 0, 0, 99], varint(7946), vec![0]].concat();
@@ -382,7 +382,7 @@ mod forge {
             .map(|(sender, token)| Header { sender, token })
     }
 
-    /// What members say to each other's pings, and a token, as if from a member.
+    /// Answers to other members' pings, and a token, as if from a member.
     pub(super) fn answers(random: &mut Rng) -> Vec<Vec<u8>> {
         let word = |random: &mut Rng| random.u32(..).to_le_bytes().to_vec();
         let retry = [word(random), word(random)].concat();
@@ -414,12 +414,12 @@ mod forge {
         ]
     }
 
-    /// The first word of an exchange of tables.
+    /// The first message of an exchange of tables.
     pub(super) fn hello() -> Vec<u8> {
         packet(&[(0x20, [text("outsider"), vec![0; 8]].concat())])
     }
 
-    /// Asks n0 over a stream whether it is there.
+    /// Asks n0 over a stream whether it answers.
     pub(super) fn is_answered(target: SocketAddr) -> std::io::Result<bool> {
         let mut stream = TcpStream::connect(target)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -427,12 +427,12 @@ mod forge {
         let expected = frame(&packet(&[(0x24, text("n0"))]));
         let mut answer = vec![0; expected.len()];
         stream.read_exact(&mut answer)?;
-        // Who sent it does not matter: its mark may be there.
+        // The sender does not matter, so its mark is skipped.
         let sections = 4 + HEADER;
         Ok(answer[sections..] == expected[sections..])
     }
 
-    /// Opens an exchange of tables as somebody new, and tells this in the place of a table.
+    /// Opens an exchange of tables under a new name, and sends this claim instead of a table.
     pub(super) fn push(target: SocketAddr, claim: &[u8]) -> std::io::Result<()> {
         let mut stream: TcpStream = connect_from(OUTSIDER, target)?.into();
         stream.set_read_timeout(Some(Duration::from_millis(500)))?;

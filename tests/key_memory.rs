@@ -1,7 +1,6 @@
-//! What is left of a key in the memory of the process once it is off every ring: nothing.
+//! Once a key is off every keyring, no copy of it remains in the memory of the process.
 //!
-//! The tests look through all of their own memory. Keys are searched for under a mask, so that the search itself
-//! holds none in clear.
+//! The tests search all of their own memory. They search for masked keys, so that the search itself holds no key in clear.
 
 #![cfg(feature = "encryption")]
 #![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
@@ -40,7 +39,7 @@ impl Needle {
         bytes.iter().zip(&self.0).all(|(byte, masked)| byte ^ MASK == *masked)
     }
 
-    /// How often the key is in the memory of this process.
+    /// The number of copies of the key in the memory of this process.
     fn count(&self) -> usize {
         let mut memory = File::open("/proc/self/mem").unwrap();
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
@@ -57,7 +56,7 @@ impl Needle {
                 found += hits.filter(|i| !own.contains(&(at + *i as u64))).count();
                 buffer.zeroize();
                 buffer.resize(CHUNK, 0);
-                // The next chunk begins with what may have been cut.
+                // The next chunk begins with the bytes of a key that this chunk may have cut.
                 at += if len < CHUNK { CHUNK as u64 } else { CHUNK as u64 - 31 };
             }
         }
@@ -108,7 +107,7 @@ fn a_key_that_was_rotated_away_is_nowhere_in_memory() {
     let report = nodes[1].rotate_key(&new).unwrap();
     assert!(report.is_complete(), "{report:?}");
     drop((old, new));
-    // A packet that is being sealed has its key at hand; afterwards none is.
+    // A packet that is being sealed uses a copy of the key; afterwards there is none.
     nodes.into_iter().for_each(|node| node.shutdown().unwrap());
     assert_eq!(was.count(), 0, "the old key");
     assert_eq!(is.count(), rings.len(), "the new key is where each ring holds it, and in no buffer");
@@ -125,7 +124,7 @@ fn a_key_that_could_not_be_delivered_is_in_no_buffer() {
     let [old, new] = [Key::generate().unwrap(), Key::generate().unwrap()];
     let is = Needle::of(&new);
     let (nodes, rings) = cluster(&old);
-    // It is listed still, and does not answer.
+    // The member is still listed, but does not answer.
     nodes[2].abort().unwrap();
     let report = nodes[0].rotate_key(&new).unwrap();
     assert!(report.nodes.iter().any(|node| node.problem.is_some()), "{report:?}");

@@ -1,4 +1,4 @@
-//! What real nodes log: of each other's keys and clusters on both sides, and of members.
+//! The log of real nodes: about each other's keys and clusters on both sides, and about members.
 
 #![cfg(feature = "encryption")]
 #![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
@@ -14,7 +14,7 @@ use log::Level;
 use support::await_that;
 use syncswim::{Encryption, Gossip, GossipConfig, Key, Keyring};
 
-/// Keeps all lines of this library.
+/// Stores all lines of this library.
 struct Log(Mutex<Vec<(Level, String)>>);
 
 static LOG: Log = Log(Mutex::new(Vec::new()));
@@ -66,8 +66,8 @@ fn await_line(node: &str, level: Level, words: &str) -> String {
     line
 }
 
-/// A newcomer that asks a seed in vain: the seed says why, with the newcomer's host, the newcomer that it was rejected, with
-/// the seed's address.
+/// A newcomer contacts a seed in vain: the seed logs why, with the newcomer's host; the newcomer logs that it was rejected,
+/// with the seed's address.
 fn rejected(seed: GossipConfig, newcomer: GossipConfig, why: &str) {
     let [seed, newcomer] = [seed, newcomer].map(|config| Gossip::start(config).unwrap());
     let seed_addr = seed.local().addr;
@@ -99,7 +99,7 @@ fn a_wrong_cluster_is_logged_on_both_sides_sealed_or_not() {
 }
 
 #[test]
-fn who_has_no_key_is_logged_on_both_sides() {
+fn a_node_without_a_key_is_logged_on_both_sides() {
     rejected(keyed("strict", 1, Encryption::Require), config("clear"), "not sealed");
     rejected(config("open"), keyed("sealing", 1, Encryption::Require), "no key");
 }
@@ -110,7 +110,7 @@ fn datagrams_of_strangers_are_logged_with_their_address_and_seldom() {
         .map(|config| Gossip::start(config).unwrap());
     let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
     let from: SocketAddr = stranger.local_addr().unwrap();
-    // The header of a packet in clear, of no cluster of ours, and one of a sealed datagram.
+    // The header of a packet in clear, of another cluster, and one of a sealed datagram.
     let mut clear = [7; 60];
     clear[0] = 3;
     let mut sealed = [7; 100];
@@ -195,8 +195,8 @@ fn members_whose_keys_part_log_each_other_by_their_own_addresses() {
     }
 }
 
-/// b does not know the key that a seals with, and a knows b's: what a sends by datagram is dropped without a word. Its streams
-/// tell it.
+/// b does not know the key that a seals with, but a knows b's: a's datagrams are dropped without an answer. Its streams show
+/// it.
 #[test]
 fn a_member_whose_datagrams_are_dropped_for_their_key_learns_it_by_its_streams() {
     let ring = Keyring::new(Key::from([1; 32]));

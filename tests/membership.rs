@@ -23,12 +23,12 @@ fn names(snapshot: &Snapshot) -> String {
     format!("{} | {}", snapshot.active().join(" "), snapshot.left().join(" "))
 }
 
-/// Every change that waits now.
+/// Every change that is waiting.
 fn read_all(watch: &syncswim::Watch) -> Vec<MembershipChange> {
     std::iter::from_fn(|| watch.try_recv().ok()).collect()
 }
 
-/// A running cluster, and the handles its `N` discoveries got.
+/// A running cluster, and the handles that its `N` discoveries received.
 fn with_sources<const N: usize>() -> (ClusterHandle, [Membership; N]) {
     let (give, take) = bounded(1);
     let mut cluster = Cluster::new();
@@ -45,7 +45,7 @@ fn with_sources<const N: usize>() -> (ClusterHandle, [Membership; N]) {
     (running, handles.into_values().collect::<Vec<_>>().try_into().unwrap())
 }
 
-/// What a watcher knows that applies every change, and which of those that left have failed.
+/// The state of a watcher that applies every change, and which of the peers that left have failed.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Seen {
     view: View,
@@ -61,7 +61,7 @@ impl Seen {
         Self { view: View::of(snapshot), failed }
     }
 
-    /// Panics if the change tells what is known already.
+    /// Panics if the change repeats something that is known.
     #[track_caller]
     fn apply(&mut self, change: &MembershipChange) {
         self.view.apply(change);
@@ -90,7 +90,7 @@ enum Word {
 
 #[derive(Clone, Debug)]
 struct Call {
-    /// 0 is the application.
+    /// 0 stands for the application.
     who: usize,
     word: Word,
     peers: Vec<String>,
@@ -195,7 +195,7 @@ proptest! {
         }
     }
 
-    /// One that reads each change, one that reads in fits, some that come later, and one that never reads.
+    /// Watchers that read each change, read in bursts, subscribe later, or never read.
     #[test]
     fn watchers_of_any_pace_and_age_are_told_the_same_and_an_idle_one_disturbs_nobody(
         rounds in prop::collection::vec((calls(), 0..100usize), 1..6),
@@ -429,7 +429,7 @@ fn a_source_that_only_misses_a_peer_does_not_hide_that_another_saw_it_fail() {
     dns.mark_left(["b"]);
     let snapshot = application.snapshot();
     assert_eq!((names(&snapshot), snapshot.failed().join(" ")), (" | a b".into(), "a b".into()));
-    // Gossip forgets the peer sooner than DNS.
+    // Gossip forgets the peer before DNS does.
     gossip.remove(["a"]);
     assert_eq!(application.snapshot().failed().join(" "), "b");
     let told: Vec<_> = read_all(&watch).iter().skip(1).map(ToString::to_string).collect();
@@ -637,7 +637,7 @@ fn a_membership_is_settled_once_enough_peers_are_there_and_nothing_changes() {
         }
         assert_eq!(names(&waiter.join().unwrap().unwrap()), "a:1 b:1 c:1 | ");
     });
-    // Whenever it is settled, the last change is at least so long ago.
+    // Whenever it is settled, the last change is at least that old.
     let (over, changes) = (AtomicBool::new(false), Mutex::new(vec![]));
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -651,7 +651,7 @@ fn a_membership_is_settled_once_enough_peers_are_there_and_nothing_changes() {
         while !over.load(Ordering::Acquire) {
             let quiet = Duration::from_millis(100);
             let settled = settled(quiet, 1, Duration::from_secs(60)).unwrap();
-            // The last change that it shows.
+            // The last change that the snapshot includes.
             let shown = settled.active().iter().filter(|peer| peer.starts_with("d:")).count();
             let last = shown.checked_sub(1).map(|at| changes.lock().unwrap()[at]);
             assert!(last.is_none_or(|last| last.elapsed() >= quiet), "{last:?}, {settled:?}");

@@ -1,4 +1,4 @@
-//! Many threads on one membership: nothing gets stuck, and every watcher ends at the truth.
+//! Many threads on one membership: none blocks for ever, and every watcher ends with the true state.
 
 mod support;
 
@@ -38,7 +38,7 @@ fn follow(watch: impl IntoIterator<Item = syncswim::MembershipChange>) -> View {
     seen
 }
 
-/// Reads a little whenever it is told to, which is never as fast as the writers.
+/// Reads a little whenever it is signalled, always more slowly than the writers write.
 fn follow_slowly(watch: &Watch) -> View {
     let mut seen = View::default();
     while watch.receiver().recv().is_ok() {
@@ -49,7 +49,7 @@ fn follow_slowly(watch: &Watch) -> View {
     seen
 }
 
-/// Comes and goes, mostly without having read all.
+/// Subscribes and unsubscribes repeatedly, mostly without having read everything.
 fn come_and_go(membership: &Membership, writing: &AtomicBool) {
     while writing.load(Ordering::Relaxed) {
         let watch = membership.watch();
@@ -226,7 +226,7 @@ fn threads_that_share_a_watch_are_told_of_everything_once() {
     });
 }
 
-/// Whether of each pair `x`, `x'` both stand the same.
+/// Whether the peers of each pair `x`, `x'` have the same state.
 fn in_pairs(view: &View) -> bool {
     view.0.iter().all(|(peer, active)| {
         let twin = peer.strip_suffix('\'').map_or_else(|| format!("{peer}'"), String::from);

@@ -1,6 +1,6 @@
 //! Messages, requests and queries between nodes with sockets and threads.
 //!
-//! One test at a time counts threads and descriptors, so all are one.
+//! All are one test, since it counts threads and descriptors.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
@@ -107,8 +107,8 @@ fn large_and_wrong_ones(sealed: bool) {
     assert!(matches!(refused(nodes[1].send("a", "jobs", b"")), Error::Left { .. }));
 }
 
-/// Whoever waits for an answer must not hold a thread that the other side's answer needs; and of many that need a stream, each
-/// has its turn.
+/// A caller that waits for an answer must not hold a thread that the other side's answer needs; and of many messages that
+/// need a stream, each gets its turn.
 fn many_large_ones_both_ways(sealed: bool) {
     const THREADS: usize = 20;
     const SENDS: usize = 25;
@@ -120,7 +120,7 @@ fn many_large_ones_both_ways(sealed: bool) {
             for (from, to) in [(0, "b"), (1, "a")] {
                 for _ in 0..THREADS {
                     let (node, large) = (&nodes[from], &large);
-                    // The reader may be slow, which is said at once.
+                    // The reader may be slow, which the sender learns at once.
                     let is_full =
                         |sent: &Result<(), Error>| matches!(sent, Err(Error::Busy { member: Some(_), .. }));
                     let send = move || node.send_within(to, "jobs", large, LONG);
@@ -143,7 +143,7 @@ fn many_large_ones_both_ways(sealed: bool) {
     }
 }
 
-/// Dropping the answers ends a query, so its place is free.
+/// Dropping the answers ends a query, so that its place is free.
 fn a_query_is_given_up(sealed: bool) {
     let nodes = cluster(2, sealed);
     let requests = nodes[1].serve("work").unwrap();
@@ -157,7 +157,7 @@ fn a_query_is_given_up(sealed: bool) {
     let answers = all.pop().unwrap();
     assert!(answers.receiver().is_empty());
     assert_eq!(answers.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
-    // What different queries ask comes in any order, and what was given up comes, too.
+    // Requests of different queries arrive in any order, and abandoned ones arrive, too.
     while answers.receiver().is_empty() {
         if let Ok(request) = requests.recv_timeout(Duration::from_millis(5)) {
             request.answer(b"!").unwrap();
@@ -273,7 +273,7 @@ fn readers_that_go_and_readers_that_are_slow(sealed: bool) {
         fast.recv().unwrap();
     }
     let read: Vec<_> = std::iter::from_fn(|| slow.try_recv().ok()).collect();
-    // The one that reaches 4 MiB lies across it.
+    // The message that reaches 4 MiB may exceed it.
     let fits = (4 << 20) / 100_000 + 1;
     assert_eq!(read.len(), fits + 1);
     let lost = 50 - fits as u64;

@@ -1,4 +1,4 @@
-//! The metrics as a monitoring system meets them: their names, and the text format of Prometheus.
+//! The metrics from the side of a monitoring system: their names, and the text format of Prometheus.
 
 mod support;
 
@@ -17,17 +17,18 @@ use syncswim::{Gossip, GossipConfig, MetricKind, MetricLabel, MetricUnit, Metric
 /// A sample: its labels, sorted, and its value.
 type Sample = (BTreeMap<String, String>, f64);
 
-/// What the text says of one family.
+/// One family in the text.
 #[derive(Debug, Default)]
 struct Family {
     help: String,
     kind: String,
-    /// By the name of the line, which for histograms has a suffix.
+    /// With the name of the line, which has a suffix for histograms.
     samples: Vec<(String, Sample)>,
 }
 
 /// Reads a text as <https://prometheus.io/docs/instrumenting/exposition_formats/> describes version 0.0.4, and panics where
-/// it breaks a rule. What that page leaves to the writer is taken as we write it: HELP, TYPE, then the samples of one family.
+/// it breaks a rule. Where that page leaves a choice to the writer, it expects this library's: HELP, TYPE, then the samples
+/// of one family.
 fn parse(text: &str) -> BTreeMap<String, Family> {
     assert!(text.ends_with('\n'), "the last line ends with a line feed");
     let (mut families, mut current) = (BTreeMap::<String, Family>::new(), String::new());
@@ -112,7 +113,7 @@ fn parse_sample(line: &str) -> (String, Sample) {
     (name.into(), (labels, number(value)))
 }
 
-/// Where the quote is that ends a value.
+/// The position of the quote that ends a value.
 fn end_of_value(text: &str) -> usize {
     let mut escaped = false;
     let is_end = |c: char| {
@@ -140,7 +141,7 @@ fn unescape(text: &str, in_label: bool) -> String {
     plain
 }
 
-/// Of a metric, which may have colons besides, or of a label.
+/// Whether it is the name of a label or, with `besides`, of a metric, which may have colons too.
 fn is_name(name: &str, besides: &str) -> bool {
     let is_letter = |c: char| c.is_ascii_alphabetic() || c == '_' || besides.contains(c);
     name.starts_with(is_letter) && name.chars().all(|c| is_letter(c) || c.is_ascii_digit())
@@ -274,7 +275,7 @@ proptest! {
     }
 }
 
-/// Runs Prometheus' own tool, with this on its input. `None`, and a line that says so, where it is not installed.
+/// Runs Prometheus' own tool with this input. Returns `None`, and prints a line, where it is not installed.
 fn promtool(arguments: &[&str], input: &str) -> Option<Output> {
     let mut command = Command::new("promtool");
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -306,7 +307,7 @@ fn the_alerts_fire_when_they_should() {
     assert!(output.status.success(), "{}", said(&output));
 }
 
-/// A file of docs/operating.
+/// The path of a file in docs/operating.
 fn operating(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating").join(file)
 }
@@ -334,7 +335,7 @@ fn the_table_in_the_documentation_is_what_the_metrics_are() {
     }
 }
 
-/// All names of metrics in a text; of a histogram without the suffix.
+/// All names of metrics in a text, without the suffixes of histograms.
 fn names_in(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let names = words.filter(|word| word.starts_with("syncswim_") && !word.ends_with('_'));
@@ -360,7 +361,7 @@ fn prometheus_understands_every_query_of_the_dashboard() {
     let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
     let queries: Vec<&str> = targets.map(|target| target["expr"].as_str().unwrap()).collect();
     assert!(queries.len() > 20, "{queries:?}");
-    // A rule for each; Grafana fills in the variable.
+    // One rule for each; Grafana fills in the variable.
     let rules = queries.iter().enumerate().map(|(at, query)| {
         let query = query.replace("$__rate_interval", "1m");
         serde_json::json!({ "record": format!("query:{at}"), "expr": query })

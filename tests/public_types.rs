@@ -27,7 +27,7 @@ fn is_a_value<T: Clone + Eq + Debug + Send + Sync>() {}
 fn is_a_name<T: Clone + Eq + Hash + Debug + Send + Sync>() {}
 fn is_an_error<T: error::Error + Send + Sync>() {}
 
-/// What holds of each of these types, and what they are called.
+/// The traits that each of these types must implement, and the names of the types.
 macro_rules! each {
     ($holds:ident: $($name:ident)*) => {{
         $($holds::<$name>();)*
@@ -35,7 +35,7 @@ macro_rules! each {
     }};
 }
 
-/// What runs or waits: two of these are never the same.
+/// Running or waiting objects: two of them are never equal.
 fn handles() -> BTreeSet<&'static str> {
     each!(is_shared:
         Cluster ClusterHandle DnsDiscovery EntryWatch Events Gossip GossipBuilder GossipDiscovery GossipHandle
@@ -50,7 +50,7 @@ fn iterators() -> BTreeSet<&'static str> {
     ["EntriesIter", "EntriesOfIter", "TagsIter"].into()
 }
 
-/// What can be copied and compared.
+/// Values, which can be copied and compared.
 fn values() -> BTreeSet<&'static str> {
     each!(is_a_value:
         Answer BroadcastMiss BroadcastReport Clocks Config EarlierLife EarlierMember Entries EntriesOf
@@ -61,7 +61,7 @@ fn values() -> BTreeSet<&'static str> {
     .into()
 }
 
-/// What is short enough to be the key of a map, too.
+/// Values that are short enough to be keys of a map, too.
 fn names() -> BTreeSet<&'static str> {
     each!(is_a_name:
         Accuser BroadcastId Destination Doubt Encryption EndedBy Entry Filter Fingerprint HealthDoubt HostPort
@@ -71,7 +71,7 @@ fn names() -> BTreeSet<&'static str> {
     .into()
 }
 
-/// Those with a cause of another library's are no values: `Error`, and what a discovery ends with, behind a pointer.
+/// Errors. Those with a cause from another library are no values: `Error`, and the error of a discovery, behind a pointer.
 fn errors() -> BTreeSet<&'static str> {
     is_shared::<BoxError>();
     each!(is_an_error: Error JoinProblem QueryProblem ReachProblem RotateProblem)
@@ -95,7 +95,7 @@ fn listed(list: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
         };
         let end = path.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').unwrap_or(path.len());
         let name = path[..end].trim_end_matches(':').trim_start_matches("swim::");
-        // Types of a trait, such as `Watch::Item`, are others.
+        // Associated types, such as `Watch::Item`, are skipped.
         if name.contains("::") {
             continue;
         }

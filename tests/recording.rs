@@ -83,7 +83,7 @@ fn a_recording_can_be_turned_on_and_off_while_a_node_runs() {
     let (len, probes) = (fs::metadata(&path).unwrap().len(), a.metrics().probes);
     await_that("it goes on", || a.metrics().probes > probes + 3);
     assert_eq!(fs::metadata(&path).unwrap().len(), len);
-    // The one before is kept.
+    // The earlier file is renamed.
     a.record(&path, LIMIT).unwrap();
     drop(a);
     assert!(replayed(&path) > 0);
@@ -155,7 +155,7 @@ fn what_cannot_be_recorded_is_said() {
     assert!(matches!(node.record(folder.file("a.rec"), LIMIT), Err(Error::Stopped { .. })));
 }
 
-/// However a recording begins while its node ends, no thread of it stays.
+/// Whenever a recording begins while its node ends, no thread remains.
 #[cfg(target_os = "linux")]
 #[test]
 fn recordings_that_begin_while_the_node_ends_leave_no_thread() {
@@ -200,7 +200,7 @@ fn no_key_is_in_a_recording() {
     for name in ["a", "b"] {
         let file = fs::read(folder.file(name)).unwrap();
         assert!(replayed(&folder.file(name)) > 10);
-        // What is in it is found in this way.
+        // The same search finds text that is in the file.
         assert!(file.windows(7).any(|window| window == b"default"));
         for key in [&old, &new] {
             let text: String = key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();

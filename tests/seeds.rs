@@ -32,12 +32,12 @@ fn sees(node: &Gossip, count: usize) -> bool {
     node.members().live().count() == count
 }
 
-/// Takes connections, as the system does for a process that hangs, and says nothing.
+/// Accepts connections, as the system does for a process that hangs, and sends nothing.
 fn hung() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
-/// A file of this test, gone with it.
+/// A file that exists as long as this value.
 struct File(PathBuf);
 
 impl File {
@@ -60,7 +60,7 @@ impl Drop for File {
     }
 }
 
-/// With streams that may take an hour, only those who do not wait for the dead get here.
+/// Streams may take an hour, so a node that waits for dead seeds does not reach the end.
 #[test]
 fn forty_hung_seeds_do_not_keep_a_node_from_the_live_one() {
     let live = start(config("live"));
@@ -153,7 +153,7 @@ fn the_error_of_a_join_through_many_names_some() {
     let node = start(config("a"));
     let dead: Vec<_> = (0..20)
         .map(|_| {
-            // Bound and not listening: who connects is refused, and no listener of another test can take the port.
+            // Bound but not listening: callers are refused, and no listener of another test can take the port.
             let tcp = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
             tcp.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
             tcp
@@ -184,7 +184,7 @@ fn what_another_discovery_finds_is_joined_whenever_it_finds_it() {
         find.send(addr(node)).unwrap();
         await_that("what is found is joined", || sees(c, count));
     }
-    // Peers of the source are no peers of the cluster by that.
+    // Peers of the source do not become peers of the cluster.
     let snapshot = running.membership().snapshot();
     assert!(!snapshot.peers().iter().any(|peer| &**peer == "no seed at all"), "{snapshot:?}");
     drop(find);

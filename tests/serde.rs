@@ -184,7 +184,7 @@ fn a_configuration_of_another_version_can_be_read_and_what_it_lacks_is_that_of_a
     assert!(unnamed.to_string().contains("`name`"), "{unnamed}");
 }
 
-/// What a recording writes beside them, as the state of a node, nobody else can read or write.
+/// The state of a node, which recordings contain, can be serialized only inside the library.
 #[test]
 fn only_data_has_serde_and_no_part_of_the_core() {
     let list = include_str!("../docs/public-api.txt");

@@ -1,4 +1,4 @@
-//! State files of real nodes: restarts without seeds, `kill -9` in a loop, files that are not theirs.
+//! State files of real nodes: restarts without seeds, `kill -9` in a loop, files of other nodes.
 
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
@@ -35,7 +35,7 @@ fn free(n: usize) -> Vec<SocketAddr> {
     sockets.iter().map(|socket| socket.local_addr().unwrap()).collect()
 }
 
-/// That the first lists the second as well: a leave that comes before is told to nobody.
+/// Waits until the first lists the second as well: before that, a leave would be told to no member.
 fn see_each_other(a: &Gossip, b: &Gossip) {
     b.wait_for_members(2, LONG).unwrap();
     a.wait_for_members(2, LONG).unwrap();
@@ -47,7 +47,7 @@ struct Process {
     lines: Receiver<String>,
 }
 
-/// What such a process runs until it is killed. As a test of its own it does nothing.
+/// The program of such a process, which runs until it is killed. As a test of its own it does nothing.
 #[test]
 fn a_node_in_a_process_of_its_own() {
     let Ok(name) = env::var("STATE_NODE") else { return };
@@ -97,7 +97,7 @@ impl Process {
         }
     }
 
-    /// Waits for this broadcast, and returns the numbers of all that came up to it.
+    /// Waits for this broadcast, and returns the numbers of all that arrived up to it.
     #[track_caller]
     fn gets(&self, wanted: u64) -> Vec<u64> {
         let (mut numbers, deadline) = (Vec::new(), Instant::now() + LONG);
@@ -146,7 +146,7 @@ fn a_process_that_is_killed_a_hundred_times_finds_its_cluster_each_time_without_
             await_that("the others see another life of it", || epoch() > last);
             last = epoch();
         }
-        // Somewhere between its first steps and its first batch of records.
+        // At some time between its first steps and its first batch of records.
         thread::sleep(Duration::from_millis(rng.u64(..=60)));
         c.kill();
     }
@@ -156,7 +156,7 @@ fn a_process_that_is_killed_a_hundred_times_finds_its_cluster_each_time_without_
     drop((c, b));
 }
 
-/// The others still pass a burst on when its receiver is killed and started anew.
+/// The others still pass a burst on when its receiver is killed and restarted.
 #[test]
 fn a_process_that_is_killed_gets_no_broadcast_of_its_file_again_and_all_that_comes() {
     let folder = Folder::new("broadcasts");
@@ -173,7 +173,7 @@ fn a_process_that_is_killed_gets_no_broadcast_of_its_file_again_and_all_that_com
     let before = epochs()[0];
     (0..100).for_each(|_| _ = a.broadcast("t", [7; 512]).unwrap());
     assert_eq!(c.gets(100), (1..=100).collect::<Vec<_>>());
-    // All up to 100, and none above.
+    // All numbers up to 100, and none above.
     let mut head = b"\x05\x01a".to_vec();
     let mut rest = a.local().identity.epoch;
     while rest > 0 {
@@ -193,7 +193,7 @@ fn a_process_that_is_killed_gets_no_broadcast_of_its_file_again_and_all_that_com
     assert_eq!(c.gets(101), [101]);
 }
 
-/// Row 9 of what is promised, with processes: all at once, no seeds.
+/// Row 9 of the promises, with processes: all at once, without seeds.
 #[test]
 fn a_cluster_of_processes_that_are_all_killed_is_one_again_within_ten_seconds_without_seeds() {
     let folder = Folder::new("all-killed");
@@ -236,7 +236,7 @@ fn a_node_that_left_stays_alone_unless_it_is_to_rejoin() {
     let b = Gossip::start(config("b", &file)).unwrap();
     thread::sleep(Duration::from_secs(2));
     assert!(b.members().len() == 1 && left(), "{:?}", b.members());
-    // Whoever says so may.
+    // The application may still join explicitly.
     b.join([&*seed]).unwrap();
     b.wait_for_members(2, LONG).unwrap();
 }
@@ -254,7 +254,7 @@ fn the_file_is_private_and_comes_back_when_it_is_removed() {
     await_that("it is there again, with all", || holds(&file, "\u{1}b") && holds(&file, "\u{1}c"));
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(a.metrics().state_file_errors, 0);
-    // Without its folder it cannot come back, which harms nobody.
+    // Without its folder it cannot rejoin; the others are not affected.
     fs::remove_dir_all(folder.path()).unwrap();
     let d =
         Gossip::start(GossipConfig::local("d").bind("127.0.0.1:0").seed(a.local().addr.to_string())).unwrap();
@@ -286,7 +286,7 @@ fn a_file_that_is_cut_off_or_overwritten_while_the_node_runs_is_written_anew() {
     a.wait_for_members(4, LONG).unwrap();
 }
 
-/// As root nearly every folder can be written to; this one cannot.
+/// Root can write to nearly every folder, but not to this one.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_folder_that_cannot_be_written_to_shows_at_the_start() {
@@ -352,7 +352,7 @@ fn a_file_that_is_damaged_keeps_no_node_from_starting() {
         fs::write(&file, bytes).unwrap();
         Gossip::start(config("b", &file)).unwrap().abort().unwrap();
     }
-    // A tail of zeros hides nothing.
+    // A tail of zeros hides no damage.
     fs::write(&file, [&whole[..], &[0; 4096]].concat()).unwrap();
     Gossip::start(config("b", &file)).unwrap().wait_for_members(2, LONG).unwrap();
 }
@@ -365,7 +365,7 @@ fn two_nodes_on_one_file_leave_one_that_can_be_read() {
         Gossip::start(GossipConfig::local(name).bind("127.0.0.1:0").seed(seed.local().addr.to_string()))
             .unwrap()
     };
-    // They never hear of each other.
+    // The two nodes never learn of each other.
     let twins = [(); 2].map(|()| Gossip::start(config("a", &file)).unwrap());
     let mut others = Vec::new();
     for round in 0..3 {
@@ -399,7 +399,7 @@ fn a_stop_leaves_no_thread_of_it() {
     }
 }
 
-/// The program in the document says what is in a file.
+/// The program in the document shows the contents of a file.
 #[test]
 fn the_program_of_the_document_shows_a_file() {
     if Command::new("python3").arg("--version").output().is_err() {

@@ -1,5 +1,5 @@
-//! What the documents say of the tree is true: the rooms of `src/`, its folders and the files beside them, depend as the
-//! whiteboard shows, lists name every file, and the tests that are cited exist.
+//! Checks that the documents describe the tree: the rooms of `src/`, its folders and the files beside them, depend as the
+//! whiteboard shows, lists name every file, and the cited tests exist.
 
 #[path = "support/sources.rs"]
 mod sources;
@@ -12,7 +12,7 @@ use std::{
 
 use self::sources::{Graph, circles, code, files};
 
-/// What `code` names behind `crate::`: of `crate::{a::{b, c}, d}` it is `a` and `d`.
+/// The names behind `crate::` in `code`: for `crate::{a::{b, c}, d}`, `a` and `d`.
 fn named(code: &str) -> BTreeSet<String> {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let first = |path: &str| path.trim_start().chars().take_while(|&c| is_name(c)).collect::<String>();
@@ -48,7 +48,7 @@ fn document(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap()
 }
 
-/// What stands between two such characters, in each line.
+/// The texts between two such characters, in each line.
 fn between(text: &str, c: char) -> impl Iterator<Item = &str> {
     text.lines().flat_map(move |line| line.split(c).skip(1).step_by(2))
 }
@@ -57,7 +57,7 @@ fn is_name(text: &str) -> bool {
     text.chars().all(|c| c.is_alphanumeric() || c == '_')
 }
 
-/// What each room of `src/` uses of others.
+/// For each room of `src/`, the other rooms that it uses.
 fn uses() -> BTreeMap<String, BTreeSet<String>> {
     let root = root().join("src");
     let room = |path: &Path| {
@@ -66,7 +66,7 @@ fn uses() -> BTreeMap<String, BTreeSet<String>> {
     };
     let all = files(&root);
     let rooms: BTreeSet<String> = all.iter().map(|path| room(path)).filter(|room| room != "lib").collect();
-    // What the front door shows: in which room it is.
+    // For each name that `lib.rs` exports, its room.
     let front = code(&root.join("lib.rs"));
     let mut shown = BTreeMap::new();
     for line in front.split("pub use ").skip(1) {
@@ -92,7 +92,8 @@ fn uses() -> BTreeMap<String, BTreeSet<String>> {
     uses
 }
 
-/// The row of each room on the whiteboard of `ARCHITECTURE.md`; and the files that everything may use, which it names above.
+/// The row of each room on the whiteboard of `ARCHITECTURE.md`; and the files that every room may use, which the text above
+/// it names.
 fn whiteboard() -> (BTreeMap<String, usize>, BTreeSet<String>) {
     let text = document("ARCHITECTURE.md");
     let (_, board) = text.split_once("## Whiteboard").unwrap();
@@ -119,7 +120,7 @@ fn folder(file: &str) -> &str {
     file.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// Which file uses which, all through `src/`.
+/// For each file of `src/`, the files that it uses.
 fn files_use() -> Graph {
     let uses = sources::uses(&root().join("src"));
     let edges: usize = uses.values().map(BTreeSet::len).sum();
@@ -135,7 +136,7 @@ fn no_circle_of_files_leaves_its_folder() {
     }
 }
 
-/// The folders of one folder, each with all that is in it.
+/// The folders within one folder, each with all its files.
 #[test]
 fn folders_depend_one_way() {
     let uses = files_use();
@@ -180,7 +181,7 @@ fn each_room_uses_only_what_is_below_it_on_the_whiteboard() {
     }
 }
 
-/// Lines of a file ahead of its tests.
+/// The number of lines of a file before its tests.
 fn length(file: &Path) -> usize {
     let text = fs::read_to_string(file).unwrap();
     let tests = text.find("\n#[cfg(test)]\nmod tests {").unwrap_or(text.len());
@@ -194,7 +195,7 @@ fn no_file_is_longer_than_500_lines_without_its_tests() {
     assert!(long.is_empty(), "{long:?}");
 }
 
-/// Examples that are to be read as a whole, with the lines that each may have.
+/// Examples that are meant to be read as a whole, with the number of lines that each may have.
 #[test]
 fn examples_stay_as_short_as_is_said_of_them() {
     let short = ["cache", "leader", "limits", "push", "shards", "work"].map(|name| (name, 80));
@@ -252,7 +253,7 @@ fn functions() -> Vec<(String, String)> {
     functions.filter(|(name, _)| !name.is_empty()).collect()
 }
 
-/// The folders and files of a path, without what makes a file one of tests.
+/// The folders and files of a path, without the parts that mark tests.
 fn steps(file: &str) -> impl Iterator<Item = &str> {
     file.split('/').map(|step| step.trim_end_matches(".rs").trim_end_matches("_tests"))
 }
@@ -263,7 +264,7 @@ fn the_tests_that_the_documents_name_exist() {
     let mut count = 0;
     for document in ["docs/TESTING.md", "SECURITY.md"].map(document) {
         let paths = between(&document, '`').filter(|text| text.split("::").all(is_name));
-        // Shorter ones are no sentences, and so no tests.
+        // Shorter names are not sentences, and so not tests.
         for path in paths.filter(|path| path.contains("tests::") || path.split('_').count() > 4) {
             let (modules, name) = path.rsplit_once("::").unwrap_or(("", path));
             let modules: Vec<_> =
@@ -278,9 +279,9 @@ fn the_tests_that_the_documents_name_exist() {
     assert!(count > 50, "only {count} were found");
 }
 
-/// The tests that are cited against attacks: in the last column of their table, and in the sections below it as items that
-/// begin with `Tests:`. Each is made of parts with `;` between them: a place, files in backquotes there, and parts of the
-/// names of tests in italics.
+/// The tests that the documents cite against attacks: in the last column of their table, and in the sections below it as
+/// items that begin with `Tests:`. Each has parts with `;` between them: a place, files in backquotes there, and parts of
+/// the names of tests in italics.
 fn evidence(text: &str) -> Vec<String> {
     let (_, attacks) = text.split_once("## Attacks").unwrap();
     let (attacks, _) = attacks.split_once("\n## ").unwrap();

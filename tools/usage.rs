@@ -1,6 +1,6 @@
-//! What the usage of a program says of its options. The lab's programs and the examples include this file.
+//! Suggestions from the usage of a program. The programs of the lab and the examples include this file.
 
-/// What to say of an option that is not there.
+/// The error text for an unknown option.
 pub(crate) fn unknown(usage: &str, option: &str) -> String {
     match nearest(usage, option) {
         Some(nearest) => format!("there is no option {option}; did you mean --{nearest}?"),
@@ -8,7 +8,7 @@ pub(crate) fn unknown(usage: &str, option: &str) -> String {
     }
 }
 
-/// The option in a usage that an unknown one is most like, without its dashes; `None` if it is like none.
+/// The option in a usage that is most similar to an unknown one, without its dashes; `None` if none is similar.
 fn nearest<'a>(usage: &'a str, unknown: &str) -> Option<&'a str> {
     let unknown = unknown.trim_start_matches('-');
     // The example at its end may name options of cargo.
@@ -22,7 +22,7 @@ fn nearest<'a>(usage: &'a str, unknown: &str) -> Option<&'a str> {
         .map(|(_, option)| option)
 }
 
-/// How many characters have to be put in, taken away or replaced (Levenshtein).
+/// The number of characters to insert, delete or replace (Levenshtein).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

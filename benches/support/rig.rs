@@ -24,7 +24,7 @@ const EPOCH: u64 = 1_700_000_000_000;
 
 /// Bytes of a packet's header: `PROTOCOL.md` has them.
 pub(crate) const HEADER: usize = 17;
-/// Those that say who speaks: the mark of its name, and the token that the receiver gave it.
+/// The bytes that identify the sender: the mark of its name, and the token that the receiver gave it.
 const SPEAKER: Range<usize> = 9..HEADER;
 
 /// A datagram that was sent.
@@ -36,22 +36,22 @@ pub(crate) struct Datagram {
 }
 
 impl Datagram {
-    /// What it begins with: `PROTOCOL.md` lists the tags.
+    /// The tag of its first section: `PROTOCOL.md` lists the tags.
     pub(crate) fn kind(&self) -> u8 {
         self.bytes.get(HEADER).copied().unwrap_or(0)
     }
 
-    /// Of a gossip round: neither a probe nor the answer to one.
+    /// Whether it belongs to a gossip round: neither a probe nor the answer to one.
     pub(crate) fn is_gossip(&self) -> bool {
         self.kind() >= 16
     }
 
-    /// Has a node take it in.
+    /// Gives it to a node.
     pub(crate) fn deliver(&self, node: &mut Node, now: Time) {
         node.handle_datagram(now, self.from, &self.bytes);
     }
 
-    /// The same, said by whoever sent `other` to whom that was sent, with the token shown there.
+    /// The same content, with the sender, receiver and token of `other`.
     pub(crate) fn said_by(&self, other: &Datagram) -> Datagram {
         let mut bytes = self.bytes.clone();
         bytes[SPEAKER].copy_from_slice(&other.bytes[SPEAKER]);
@@ -88,7 +88,7 @@ pub(crate) fn passive(number: u32) -> Config {
     config
 }
 
-/// The node of this number, which knows nobody.
+/// The node of this number, which knows no other.
 pub(crate) fn node(number: u32, config: Config) -> Node {
     let start = Start::new(addr(number), EPOCH, u128::from(number) + 1);
     Node::new(config, start, BEGIN)
@@ -100,7 +100,7 @@ pub(crate) fn drain(node: &mut Node, buffer: &mut Vec<u8>) {
     while node.poll_output().is_some() {}
 }
 
-/// What a member says to node 0, which has given it a token.
+/// A datagram from a member to node 0, which has given it a token.
 #[derive(Debug, Clone)]
 pub(crate) struct Acquaintance {
     /// A ping, and behind it the token that node 0 is to show.
@@ -137,7 +137,7 @@ impl Acquaintance {
     }
 }
 
-/// What a member says to a node in its next gossip round.
+/// A member's datagrams to a node in its next gossip round.
 fn next_round(member: &mut Node, hearer: &mut Node) -> Vec<Datagram> {
     let now = member.poll_timeout().expect("it has something to tell");
     member.handle_timeout(now);
@@ -235,7 +235,7 @@ fn exchange(opener: &mut Node, other: &mut Node, stream: StreamId, now: Time) {
     }
 }
 
-/// Lets one side speak until it listens or closes; says whether it spoke and whether it closed.
+/// Lets one side send until it waits or closes. Returns whether it sent, and whether it closed.
 fn talk(
     speaker: &mut Node,
     stream: StreamId,

@@ -10,7 +10,7 @@ use std::{
 /// Runs something and returns how many allocations it made.
 pub(crate) type Count = fn(&mut dyn FnMut()) -> u64;
 
-/// What a round hands its work to.
+/// The recipient of a round's work.
 #[derive(Debug)]
 pub(crate) struct Clock {
     counting: Option<Count>,
@@ -39,7 +39,7 @@ impl Clock {
     }
 }
 
-/// What one operation costs.
+/// The cost of one operation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Figure {
     pub(crate) median: Nanos,

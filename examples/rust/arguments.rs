@@ -1,24 +1,37 @@
-//! The arguments of a program that takes no options but `--help`. Without `lexopt`, since the programs are binaries, which
-//! are built without dev-dependencies.
+//! The arguments of a program that takes no options but `--help`.
 
-use std::{env, ops::RangeInclusive, process};
+use std::{ops::RangeInclusive, process};
+
+use lexopt::prelude::*;
 
 #[path = "../../tools/usage.rs"]
 mod usage;
 
-/// The arguments. `--help` shows the usage and ends the program; a mistake ends it with status 2.
+/// Reads the arguments. `--help` shows the usage and ends the program; a mistake ends it with status 2.
 pub(crate) fn read(usage: &str, count: RangeInclusive<usize>) -> Vec<String> {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let option = arguments.iter().find(|argument| argument.starts_with('-'));
-    let mistake = match option.map(String::as_str) {
-        Some("--help" | "-h") => {
-            println!("{usage}");
-            process::exit(0)
-        }
-        Some(option) => usage::unknown(usage, option),
-        None if !count.contains(&arguments.len()) => "these are not the arguments that it takes".into(),
-        None => return arguments,
+    let mistake = match parse(usage, &count) {
+        Ok(arguments) => return arguments,
+        Err(lexopt::Error::UnexpectedOption(option)) => usage::unknown(usage, &option),
+        Err(mistake) => mistake.to_string(),
     };
     eprintln!("{mistake}\n\n{usage}");
     process::exit(2)
+}
+
+fn parse(usage: &str, count: &RangeInclusive<usize>) -> Result<Vec<String>, lexopt::Error> {
+    let (mut parser, mut arguments) = (lexopt::Parser::from_env(), vec![]);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => {
+                println!("{usage}");
+                process::exit(0)
+            }
+            Value(value) => arguments.push(value.string()?),
+            unknown => return Err(unknown.unexpected()),
+        }
+    }
+    if !count.contains(&arguments.len()) {
+        return Err("wrong number of arguments".into());
+    }
+    Ok(arguments)
 }

@@ -1,5 +1,5 @@
-//! Cache invalidation: each node caches what it has loaded, and whoever changes something has all nodes drop it. A node that
-//! has missed a broadcast for good sees it by a key that each node sets, and drops everything.
+//! Cache invalidation: each node caches what it has loaded, and a node that changes something makes all nodes drop it from
+//! their caches. A node that has missed a broadcast for good notices it by a key that each node sets, and drops everything.
 
 mod arguments;
 use std::{collections::HashMap, error::Error, io, process::ExitCode, sync::*, thread, time::Duration};
@@ -17,9 +17,9 @@ example: cargo run --bin cache a 127.0.0.1:7001";
 
 type Cache = Arc<Mutex<HashMap<String, String>>>;
 
-/// Drops what is broadcast, and everything if something was missed.
+/// Drops entries as broadcasts say, and everything if a broadcast was missed.
 fn follow(node: &Gossip, inbox: &Inbox, cache: &Cache) {
-    // Of each member the last broadcast that was heard, and the last that it said to have made.
+    // For each member, the last broadcast that was received, and the last that it says it has sent.
     let (mut heard, mut said) = (HashMap::new(), HashMap::new());
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let flush = |missed: &str| {

@@ -4,7 +4,7 @@
 //! cargo run --release --bin cluster
 //! ```
 //!
-//! Ends by itself, in about ten seconds; fails if anything takes longer than it may.
+//! It ends by itself after about ten seconds, and fails if any step takes too long.
 
 #![allow(clippy::disallowed_methods, reason = "an example may read the clock")]
 
@@ -114,7 +114,7 @@ fn await_all(nodes: &[Gossip], what: &str, holds: impl Fn(&Gossip) -> bool) -> O
     Ok(())
 }
 
-/// One line per node: whom it sees.
+/// One line per node: the members that it sees.
 fn show(nodes: &[Gossip]) {
     for node in nodes {
         let members = node.members();

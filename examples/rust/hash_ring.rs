@@ -20,7 +20,7 @@ impl Ring {
         Self { watch, peers: BTreeSet::new() }
     }
 
-    /// Takes in what has changed: of each change every part matters, also of the first.
+    /// Applies the changes that are waiting. Every list of each change matters, those of the first one too.
     pub(crate) fn update(&mut self) {
         while let Ok(change) = self.watch.try_recv() {
             self.peers.extend(change.active.iter().cloned());
@@ -39,7 +39,7 @@ impl Ring {
         self.peers.iter().max_by_key(|peer| hash(peer, key))
     }
 
-    /// The owner, and behind it those that follow if it goes: `n` in all, or fewer if there are no more.
+    /// The owner, followed by the peers that would take over if it goes: `n` in all, or fewer if there are not so many.
     pub(crate) fn owners(&self, key: &str, n: usize) -> Vec<&Peer> {
         let mut ranked: Vec<_> = self.peers.iter().collect();
         ranked.sort_by_key(|peer| std::cmp::Reverse(hash(peer, key)));
@@ -47,7 +47,7 @@ impl Ring {
         ranked
     }
 
-    /// Of these keys those whose owner is another than it was among `earlier` peers, with both.
+    /// The keys among these whose owner differs from the one among `earlier` peers, with both owners.
     pub(crate) fn moved<'k>(
         &self,
         earlier: &BTreeSet<Peer>,
@@ -61,9 +61,9 @@ impl Ring {
     }
 }
 
-/// What an owner shows to a store before it writes: its name and the epoch of its life. A store that has seen a later epoch of
-/// the name refuses. It does not tell apart two owners of different names during a partition: for that, the store has to
-/// remember who wrote last.
+/// The fencing token that an owner shows to a store before it writes: its name and the epoch of its life. A store that has
+/// seen a later epoch of the name refuses. It does not distinguish two owners of different names during a partition: for
+/// that, the store has to remember the last writer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Fence {
     pub(crate) name: String,
@@ -79,7 +79,7 @@ impl Fence {
 
 fn hash(peer: &str, key: &str) -> u64 {
     let fnv = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    // No UTF-8 text has the byte 0xff: it parts the two.
+    // The byte 0xff occurs in no UTF-8 text, so it separates the two.
     let bytes = peer.as_bytes().iter().chain(&[0xff]).chain(key.as_bytes());
     let mut hash = bytes.fold(0xcbf2_9ce4_8422_2325, fnv);
     for factor in [0xff51_afd7_ed55_8ccd_u64, 0xc4ce_b9fe_1a85_ec53] {

@@ -1,8 +1,8 @@
-//! A leader without an election: the member whose life is the longest, while it sees a majority.
+//! A leader without an election: the member with the longest life, while it sees a majority.
 //!
-//! **Two leaders are possible at the same time.** Members learn of each other's failures at different times, so while a network
-//! splits or heals, or a process is held up, one may still lead in its own eyes when another already does. Use it for work
-//! that may be done twice; what must not be needs a fence or consensus.
+//! **Two leaders are possible at the same time.** Members learn of each other's failures at different times, so while a
+//! network splits or heals, or a process is stalled, one may still take itself for the leader when another already does. Use
+//! it for work that may be done twice; other work needs a fencing token or consensus.
 //!
 //! ```text
 //! cargo run --bin leader -- a 127.0.0.1:7001 3
@@ -52,7 +52,7 @@ fn run(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
             }
             shown = leads;
         }
-        // A suspect counts as live: a leader is given up once its failure is certain.
+        // A suspect counts as live: another leader takes over once the failure is certain.
         events.recv()?;
     }
 }

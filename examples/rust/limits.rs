@@ -1,5 +1,6 @@
 //! A rate limit for the whole cluster: each node counts its own calls under a key, and adds up those of all. The sum is late
-//! by the time that a change takes to spread, so for that long as many calls more may pass as there are nodes times their rate.
+//! by the time that a change takes to spread; in that time, each node may let through as many calls too many as its rate
+//! allows.
 //!
 //! ```text
 //! cargo run --bin limits -- a 127.0.0.1:7001 100
@@ -53,7 +54,7 @@ fn run(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
         own.1 += 1;
         println!("allowed {}", line?);
         match node.set("calls", format!("{} {}", own.0, own.1)) {
-            // At more than ten changes a second the count is told with one of the next.
+            // Beyond ten changes a second, the next change publishes the count.
             Ok(_) | Err(syncswim::Error::Busy { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -61,7 +62,7 @@ fn run(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
     Ok(node.shutdown()?)
 }
 
-/// What the others have counted in this minute.
+/// The calls that the others have counted in this minute.
 fn calls_of_others(node: &Gossip, own: &str, minute: u64) -> u64 {
     let entries = node.entries();
     let others = entries.with_key("calls").filter(|(owner, _)| *owner != own);

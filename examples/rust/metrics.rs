@@ -59,7 +59,7 @@ fn serve(listener: &TcpListener, node: &Gossip) {
     }
 }
 
-/// The head of a request, within a second and 8 KiB: who is slow, byte by byte, does not keep others from the page.
+/// The head of a request, within a second and 8 KiB: a client that sends byte by byte does not delay others.
 #[allow(clippy::disallowed_methods, reason = "an example may read the clock")]
 fn head(mut connection: &TcpStream) -> io::Result<String> {
     let end = Instant::now() + Duration::from_secs(1);
@@ -89,7 +89,7 @@ fn answer(mut connection: &TcpStream, node: &Gossip) -> io::Result<()> {
     };
     let length = body.len();
     let head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n");
-    // In one piece, so that the timeout is for all of it.
+    // In one piece, so that the timeout covers all of it.
     connection.set_write_timeout(Some(Duration::from_secs(5)))?;
     connection.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes())
 }

@@ -106,7 +106,7 @@ fn run(config: GossipConfig) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Tells the service manager how it stands (sd_notify(3)), if there is one: a datagram to the socket that it names.
+/// Reports the state to the service manager (sd_notify(3)), if there is one: a datagram to the socket that it names.
 #[cfg(unix)]
 fn notify(state: &str) -> std::io::Result<()> {
     use std::os::unix::{ffi::OsStrExt, net::UnixDatagram};
@@ -114,7 +114,7 @@ fn notify(state: &str) -> std::io::Result<()> {
     let Some(path) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
     let socket = UnixDatagram::unbound()?;
     match path.as_bytes() {
-        // A name that is no file begins with a zero byte, which a variable cannot hold.
+        // The name of an abstract socket begins with a zero byte, which a variable cannot hold.
         #[cfg(target_os = "linux")]
         [b'@', name @ ..] => {
             use std::os::{linux::net::SocketAddrExt, unix::net::SocketAddr};
@@ -166,7 +166,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<GossipConfig>, lexopt::Err
                 }
             }
             Long("key") => {
-                // The value is not shown: it may be the key but for one digit.
+                // The error does not show the value, which may be the key with one wrong digit.
                 let key = parser.value()?.string()?.parse().map_err(|problem| format!("--key: {problem}"))?;
                 ring = Some(Keyring::new(key));
             }

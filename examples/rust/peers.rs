@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
-    // Without a logger nobody is told of seeds that do not answer, or of a name that is taken.
+    // Without a logger, seeds that do not answer and a name that is taken would go unnoticed.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let mut arguments = arguments.into_iter();
     let (Some(name), Some(bind)) = (arguments.next(), arguments.next()) else { return Err(USAGE.into()) };

@@ -1,4 +1,5 @@
-//! A configuration that is pushed: whoever sets a key last is heard by all, and who comes later hears of it, too.
+//! A configuration that is pushed: every node receives the value that was set last, and nodes that join later receive it,
+//! too.
 //!
 //! ```text
 //! cargo run --bin push -- a 127.0.0.1:7001
@@ -46,7 +47,7 @@ fn run(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Until the node ends. With `latest`, a key has one value, though many may set it: the one that was set last.
+/// Runs until the node ends. With `latest`, a key has one value, even if many nodes set it: the one that was set last.
 fn print_latest(node: &Gossip) {
     for changes in &node.watch_entries(None) {
         let entries = node.entries();

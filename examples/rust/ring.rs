@@ -1,4 +1,4 @@
-//! What one builds on top: every node agrees on who owns which key, without a leader and without asking.
+//! A program on top of the membership: every node agrees on the owner of each key, without a leader and without asking.
 //!
 //! ```text
 //! cargo run --bin ring
@@ -42,7 +42,7 @@ struct Worker {
 impl Worker {
     fn start(name: &str, seed: Option<String>) -> Result<Self, syncswim::Error> {
         let mut discovery = GossipDiscovery::new(GossipConfig::local(name).bind(([127, 0, 0, 1], 0)))
-            // Names stay the same when a worker restarts elsewhere, and so does what it owns.
+            // Names stay the same when a worker restarts at another address, and so do its keys.
             .peer_name(PeerName::Name);
         if let Some(seed) = seed {
             discovery = discovery.join(seed);
@@ -53,7 +53,7 @@ impl Worker {
         Ok(Self { ring, gossip, running: cluster.start()? })
     }
 
-    /// Who owns a key, in which of its lives: what it shows to a store.
+    /// The owner of a key and the epoch of its life, as a fencing token for a store.
     fn fence(&self, key: &str) -> Option<Fence> {
         let owner = self.ring.owner(key)?;
         let member = self.gossip.get()?.members().named(owner).cloned()?;

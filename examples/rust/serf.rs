@@ -7,9 +7,9 @@
 //! cargo run --example serf -- 127.0.0.1:7373 new-1 127.0.0.1:7001
 //! ```
 //!
-//! The second form runs a node of syncswim beside it: two discoveries that fill one list. That is a way to migrate. Start the
-//! new node on each host, under the name of its agent. Nothing changes, for a peer is active while either says so. Once all
-//! have one, leave out the agent.
+//! The second form also runs a node of syncswim: two discoveries fill one list. This is a way to migrate. Start the new node
+//! on each host, under the name of its agent: nothing changes, since a peer is active while either discovery reports it.
+//! Once every host has a node, leave out the agents.
 
 mod arguments;
 
@@ -41,17 +41,17 @@ usage: serf AGENT [NAME HOST:PORT [SEED]...]
 
 example: cargo run --example serf -- 127.0.0.1:7373 new-1 127.0.0.1:7001";
 
-/// So long an agent that does not answer is left alone.
+/// The pause before an agent that does not answer is tried again.
 const RETRY: Duration = Duration::from_millis(500);
-/// So long an answer may take.
+/// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A Serf cluster, as one of its agents sees it.
+/// A Serf cluster, in the view of one of its agents.
 struct Serf {
     agent: SocketAddr,
     /// The agent's `rpc_auth`.
     auth: Option<String>,
-    /// What the membership was told.
+    /// What was reported to the membership.
     told: BTreeMap<String, State>,
 }
 
@@ -62,11 +62,11 @@ enum State {
     Failed,
 }
 
-/// Why the agent is followed no longer.
+/// Why the program stopped following the agent.
 enum Ended {
-    /// It, or its connection, is gone: it is tried again.
+    /// The agent or the connection is gone: the program tries again.
     Lost(io::Error),
-    /// It refuses the key, or does not speak this protocol.
+    /// The agent refuses the key, or does not speak this protocol.
     Refused(String),
 }
 
@@ -86,7 +86,7 @@ impl Discovery for Serf {
             match self.follow(membership, stop) {
                 Ok(()) => return Ok(()),
                 Err(Ended::Refused(why)) => return Err(format!("the agent at {}: {why}", self.agent).into()),
-                // Its peers stay as they were: nothing is known of them.
+                // Its peers stay as they were, since nothing is known about them.
                 Err(Ended::Lost(problem)) => eprintln!("serf: the agent at {}: {problem}", self.agent),
             }
             if stop.wait(RETRY) {
@@ -109,14 +109,14 @@ impl Serf {
                 {}
             });
             let ended = self.talk(&socket, &said, membership, stop);
-            // Nothing more is read, and the thread ends.
+            // The other thread's reads fail then, and it ends.
             let _ = socket.shutdown(Shutdown::Both);
             drop(said);
             ended
         })
     }
 
-    /// Each event only says that the members are to be read anew: they are what counts, and nothing can be missed.
+    /// Each event only triggers reading the members again, so nothing can be missed.
     fn talk(
         &mut self,
         mut socket: &TcpStream,
@@ -166,7 +166,7 @@ impl Serf {
         }
     }
 
-    /// The agent forgets them.
+    /// The agent has forgotten these members.
     fn forget(&mut self, members: &Value, membership: &Membership) {
         let names: Vec<_> =
             members.as_array().into_iter().flatten().filter_map(|member| text(member, "Name")).collect();
@@ -174,8 +174,8 @@ impl Serf {
         self.told.retain(|name, _| !names.contains(&name.as_str()));
     }
 
-    /// Tells the membership what is new in a list of members. Who is not in it any more stays: an agent that was restarted lists
-    /// nobody at first.
+    /// Reports changes in a list of members. Members that are no longer in it stay: an agent that was restarted lists none
+    /// at first.
     fn tell(&mut self, members: &Value, membership: &Membership) {
         let listed: BTreeMap<String, State> =
             members.as_array().into_iter().flatten().filter_map(read).collect();
@@ -192,7 +192,7 @@ impl Serf {
     }
 }
 
-/// A version or a key that is refused is refused for ever; whatever else it is may be granted another time.
+/// A refused version or key is refused for ever; other errors may go away.
 fn refusal(answer: &Value, error: &str) -> Ended {
     let is_first = field(answer, "Seq").and_then(Value::as_u64) == Some(1);
     match is_first || error.to_lowercase().contains("auth") {
@@ -201,7 +201,7 @@ fn refusal(answer: &Value, error: &str) -> Ended {
     }
 }
 
-/// A member's name and how it stands; `None` of one that the agent is about to forget.
+/// A member's name and state; `None` for one that the agent is about to forget.
 fn read(member: &Value) -> Option<(String, State)> {
     let state = match text(member, "Status")? {
         "alive" | "leaving" => State::Active,

@@ -1,5 +1,5 @@
-//! Shards with weights: rendezvous hashing over the live members, each with the weight that it says of itself. All members
-//! come to the same answer without asking, and when one goes or grows, only its own shards move.
+//! Shards with weights: rendezvous hashing over the live members, each with the weight that it publishes. All members
+//! compute the same owners without asking, and when one goes or grows, only its own shards move.
 //!
 //! ```text
 //! cargo run --bin shards -- a 127.0.0.1:7001 1
@@ -51,13 +51,14 @@ fn run(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// The live member with the best score for a shard; members that have told no weight yet have none.
+/// The live member with the best score for a shard; members without a published weight have none.
 fn owner(node: &Gossip, shard: u32) -> Option<String> {
     let (members, entries) = (node.members(), node.entries());
     let scored = members.live().filter_map(|member| {
         let weight: f64 =
             std::str::from_utf8(&entries.of(&member.name).get("weight")?.value).ok()?.parse().ok()?;
-        // A number in (0, 1) that is the same for all who compute it; then −weight / ln(number) is fair to the weights.
+        // A number in (0, 1) that is the same on all nodes; −weight / ln(number) then gives each member a share in
+        // proportion to its weight.
         let draw = (hash(&member.name, shard) >> 11) as f64 / (1_u64 << 53) as f64;
         Some((-weight / draw.max(f64::MIN_POSITIVE).ln(), member.name.to_string()))
     });

@@ -1,4 +1,4 @@
-//! A discovery of one's own, and a loop that waits for changes, for work and for the end, all at once.
+//! A discovery written by the program, and a loop that waits for changes, for work and for the end at the same time.
 //!
 //! ```text
 //! cargo run --bin watch
@@ -30,7 +30,7 @@ usage: watch
 
 example: cargo run --bin watch";
 
-/// Reads the file again and again, and says what is new, what is gone.
+/// Reads the file again and again, and reports new and removed peers.
 fn follow(path: PathBuf) -> impl FnMut(&Membership, &Stop) -> io::Result<()> {
     let mut known = BTreeSet::new();
     move |membership, stop| {

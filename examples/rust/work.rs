@@ -1,5 +1,5 @@
-//! Work by query: all nodes count the primes below a number, each its part, and whoever asked adds them up. What a node did
-//! not answer, the asking one does itself: `echo 1000000 | cargo run --bin work b 127.0.0.1:7002 127.0.0.1:7001`.
+//! Work by query: all nodes count the primes below a number, each its part, and the asking node adds them up. It does the
+//! parts without an answer itself: `echo 1000000 | cargo run --bin work b 127.0.0.1:7002 127.0.0.1:7001`.
 
 mod arguments;
 
@@ -22,7 +22,7 @@ fn primes(limit: u64, part: usize, parts: usize) -> usize {
     (part as u64..limit).step_by(parts).filter(is_prime).count()
 }
 
-/// Answers requests of a limit and, line by line, the names of those who take part.
+/// Answers requests with a limit and, line by line, the names of the nodes that take part.
 fn serve(requests: &Requests, own: &str) {
     for request in requests {
         let text = String::from_utf8_lossy(request.payload()).into_owned();

@@ -1,5 +1,5 @@
-//! One datagram, as it came and with its header put right, from members, from those who
-//! pretend to be members, and from unverified peers.
+//! One datagram, unchanged and with a corrected header, from members, from senders that pretend to be members, and from
+//! unverified peers.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Answers of name servers, whatever they are: the first byte says what was asked for, the rest is the answer.
+//! Arbitrary answers of name servers: the first byte is the query, the rest is the answer.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -18,7 +18,7 @@ const NAMES: [[u8; 4]; 4] =
 /// Bytes before the first section.
 const HEADER: usize = 17;
 
-/// Who says something: from where, under which name, with which token.
+/// A sender: its address, name and token.
 #[derive(Debug, Clone, Copy)]
 pub struct Speaker {
     pub from: SocketAddr,
@@ -30,8 +30,8 @@ pub fn addr(host: u8) -> SocketAddr {
     ([10, 0, 0, host], 7946).into()
 }
 
-/// Members 1 to 3 at home; the same three elsewhere; three who take their names and know no token; and unverified peers, all of
-/// them called "d", of whom every other knows the token for its address.
+/// Members 1 to 3 at their addresses; the same three elsewhere; three that use their names without a token; and unverified
+/// peers, all called "d", of which every other one knows the token for its address.
 pub fn speaker(number: u8) -> Speaker {
     static SPEAKERS: LazyLock<Vec<Speaker>> = LazyLock::new(|| (0..=u8::MAX).map(make_speaker).collect());
     SPEAKERS[usize::from(number)]
@@ -48,7 +48,7 @@ fn make_speaker(number: u8) -> Speaker {
     if knows { Speaker { token: token(unverified, name, home), ..unverified } } else { unverified }
 }
 
-/// What the node gives to who introduces itself under this name at this address: it says so in its answer.
+/// The token that the node gives to a peer that introduces itself under this name at this address: its answer contains it.
 fn token(unverified: Speaker, name: u8, home: u8) -> [u8; 4] {
     let (mut node, mut retry) = (lonely(), Vec::new());
     let ping = [1, 7, 0, 0, 0, 0, 2, b'm', b'e'];
@@ -63,7 +63,7 @@ fn alive(name: u8, home: u8) -> [u8; 16] {
     [0x10, 14, 1, b'a' + name, 1, 0, 0, 10, 0, 0, home, 0x8a, 0x3e, 0, 0, 0]
 }
 
-/// The node "me", which knows nobody. Its tables are small, so that their bounds are reached.
+/// The node "me", which knows no other. Its tables are small, so that their bounds are reached.
 fn lonely() -> Endpoint {
     let mut config = Config::lan("me");
     (config.max_members, config.max_departed, config.max_reconnects) = (8, 4, 2);
@@ -103,7 +103,7 @@ pub fn drain(node: &mut Endpoint) -> Vec<Output> {
     std::iter::from_fn(|| node.poll_output()).collect()
 }
 
-/// Whatever came, bounds hold and we are a member.
+/// After any input, the bounds hold and the node is a member.
 pub fn check(node: &Endpoint) {
     node.audit().unwrap();
     assert!(node.members().windows(2).all(|pair| pair[0].name < pair[1].name));

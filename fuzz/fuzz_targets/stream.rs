@@ -1,4 +1,4 @@
-//! The frames of one stream that a member opens to us, or somebody who calls itself so, cut at random.
+//! The frames of one stream that a member opens to the node, or a peer that pretends to be one, cut at random.
 
 #![no_main]
 

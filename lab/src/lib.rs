@@ -1,4 +1,4 @@
-//! What the programs of the lab share: the option parser, the plotter, statistics, and runs on all processors.
+//! The common parts of the lab's programs: the option parser, the plotter, statistics, and runs on all processors.
 //!
 //! The programs are in `src/bin/`: `papers` (the papers' tables), `simulate` (a forecast), `search` (broken promises),
 //! `replay` (recordings) and `view` (a run to look at).

@@ -18,11 +18,12 @@ mod usage;
 pub struct Arguments<'a> {
     parser: lexopt::Parser,
     usage: &'a str,
-    /// The latest, for what is said of its value.
+    /// The latest option, for errors about its value.
     option: String,
 }
 
-/// Reads the command line. A mistake is told, with the option that was probably meant, and ends the program with status 2.
+/// Reads the command line. A mistake is printed, with the option that was probably meant, and ends the program with status
+/// 2.
 pub fn read<T>(usage: &str, parse: impl FnOnce(&mut Arguments<'_>) -> Result<T, Error>) -> T {
     let parser = lexopt::Parser::from_env();
     let mut arguments = Arguments { parser, usage, option: String::new() };

@@ -13,19 +13,19 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// Of a plot of curves, without its legend.
 const WIDTH: u32 = 760;
 const HEIGHT: u32 = 450;
-/// Where the title and the parameters are.
+/// The height of the title and the parameters.
 const HEAD: i32 = 54;
-/// More samples than these are thinned: nobody would see them.
+/// More samples than these are thinned, since no reader could see them.
 const POINTS: usize = 500;
 
-/// What stands around the curves of a plot.
+/// The text around the curves of a plot.
 #[derive(Debug, Clone, Copy)]
 pub struct Caption<'a> {
     /// Of the file, without ending.
     pub name: &'a str,
     /// What it shows.
     pub title: &'a str,
-    /// What the run was with: below the title.
+    /// The parameters of the run, below the title.
     pub parameters: &'a str,
     /// What is on this axis, with its unit.
     pub x: &'a str,
@@ -33,8 +33,8 @@ pub struct Caption<'a> {
     pub y: &'a str,
 }
 
-/// Cumulative distributions: which share of the samples is at most x. What is not a number did not happen: its share is missing
-/// at the top.
+/// Cumulative distributions: the share of the samples that is at most x. A sample that is not a number stands for an event
+/// that did not happen: its share is missing at the top.
 pub fn distribution(folder: Option<&Path>, caption: Caption<'_>, curves: &[(String, Vec<f64>)]) {
     let curves: Vec<_> = curves
         .iter()
@@ -111,7 +111,7 @@ fn text<'a>(size: i32, colour: &impl Color) -> TextStyle<'a> {
     ("sans-serif", size).into_font().color(colour)
 }
 
-/// What a bar shows: a value, and as a whisker what it ranges over.
+/// The value of a bar, with its range as a whisker.
 #[derive(Debug, Clone, Copy)]
 pub struct Bar {
     /// The height.

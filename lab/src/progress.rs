@@ -1,4 +1,4 @@
-//! How far a long run is: a bar on a terminal, else a line on standard error now and then.
+//! The progress of a long run: a bar on a terminal, else a line on standard error from time to time.
 
 use std::{
     fmt::Display,
@@ -11,12 +11,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// Between two lines, where there is no terminal.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Ends when it is dropped, and leaves nothing on the terminal. Any thread may count.
+/// It ends when it is dropped, and leaves nothing on the terminal. Any thread may count steps.
 #[derive(Debug)]
 pub struct Progress {
     what: String,
     bar: ProgressBar,
-    /// When the last line was written, or it began.
+    /// When the last line was written, or when the run began.
     told: Mutex<Instant>,
 }
 
@@ -38,7 +38,7 @@ impl Progress {
         self.tell("");
     }
 
-    /// What it is at within a step.
+    /// Shows the state within a step.
     pub fn say(&self, at: impl Display) {
         if self.bar.is_hidden() {
             self.tell(&format!(", {at}"));

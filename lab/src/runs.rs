@@ -11,7 +11,7 @@ use std::{
 
 use crate::progress::Progress;
 
-/// Runs each job and returns the results in the jobs' order. Shows how far it is meanwhile.
+/// Runs each job and returns the results in the jobs' order. Shows the progress meanwhile.
 pub fn map<J: Sync, R: Send>(what: &str, jobs: &[J], run: impl Fn(&J) -> R + Sync) -> Vec<R> {
     let progress = Progress::new(what, jobs.len() as u64);
     let next = AtomicUsize::new(0);

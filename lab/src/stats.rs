@@ -1,4 +1,4 @@
-//! What samples say.
+//! Statistics of samples.
 
 /// The value below which this share of the samples lies; not a number if there are none.
 pub fn percentile(samples: &[f64], share: f64) -> f64 {
@@ -13,7 +13,7 @@ pub fn mean(samples: &[f64]) -> f64 {
     samples.iter().sum::<f64>() / samples.len() as f64
 }
 
-/// In hundredths; what is not a number did not happen.
+/// In hundredths of a second; a value that is not a number stands for an event that did not happen.
 pub fn seconds(value: f64) -> String {
     if value.is_nan() { "never".into() } else { format!("{value:.2}") }
 }

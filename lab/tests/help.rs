@@ -1,4 +1,4 @@
-//! `--help` of every program of the lab is help: what it is for, each option that its source reads, and an example.
+//! Checks `--help` of every program of the lab: its purpose, each option that its source reads, and an example.
 #![cfg(feature = "programs")]
 
 use std::{
@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-/// What a program starts itself with.
+/// Options with which a program starts itself.
 const HIDDEN: [&str; 1] = ["inside"];
 
 /// The programs that the manifest lists, and their sources.

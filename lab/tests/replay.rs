@@ -1,4 +1,4 @@
-//! `replay` at its command line: mistakes end with status 2, and whoever has read enough is left in peace.
+//! `replay` at its command line: mistakes end with status 2, and a reader that closes the pipe early causes no error.
 #![cfg(feature = "programs")]
 
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! `view` at its command line: what means nothing is a mistake, told in plain words.
+//! `view` at its command line: meaningless options are mistakes, reported in plain words.
 #![cfg(feature = "programs")]
 
 use std::process::Command;

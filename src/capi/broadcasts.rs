@@ -54,11 +54,11 @@ fn status_of(why: Unconfirmed) -> syncswim_status {
     }
 }
 
-/// Sends something to every member, this node included, and returns at once. It arrives in the inboxes for the topic, at
-/// every member that stays connected for a minute, once and in the order of this node's calls. At most 512 bytes
-/// (SYNCSWIM_ERR_TOO_LARGE), 50 times a second and 256 times at once (SYNCSWIM_ERR_BUSY). If `newest` is not 0, it
-/// replaces what was broadcast to the topic so before, for readers that are behind. `number` is set to its number in this
-/// life of the node.
+/// Sends a payload to every member, this node included, and returns at once. It arrives in the inboxes for the topic, at
+/// every member that stays connected for a minute, once and in the order of this node's calls. A payload has at most 512
+/// bytes (SYNCSWIM_ERR_TOO_LARGE); a node may broadcast 50 times a second and 256 times at once (SYNCSWIM_ERR_BUSY). If
+/// `newest` is not 0, it replaces earlier such broadcasts to the topic for readers that are behind. `number` is set to the
+/// broadcast's number in this life of the node.
 ///
 /// # Safety
 /// `topic` must end with NUL; `payload` must have `length` bytes, and may be NULL if there are none; `number` must be NULL
@@ -86,9 +86,10 @@ pub unsafe extern "C" fn syncswim_cluster_broadcast(
     })
 }
 
-/// The same, and waits until all members that are live now have confirmed it (of more than 256, a sample), for `timeout_ms`
-/// milliseconds at most; not for 0. The report, which the caller frees, says who has not. It may have 1 MiB less 64 bytes; one of
-/// more than 512 costs a stream for each member, and who is not reached in time does not get it later.
+/// The same, and waits until all members that are live now have confirmed it (of more than 256 members, a sample), for at
+/// most `timeout_ms` milliseconds; 0 is an error. The report, which the caller frees, names the members that have not
+/// confirmed it. The payload may have 1 MiB less 64 bytes; one of more than 512 bytes costs a stream for each member, and a
+/// member that is not reached in time does not get it later.
 ///
 /// # Safety
 /// As for syncswim_cluster_broadcast; `out` must be NULL or writable.
@@ -119,31 +120,32 @@ pub extern "C" fn syncswim_broadcast_report_reached(report: *const syncswim_broa
     value(0, || Ok(REPORTS.get(report)?.reached))
 }
 
-/// How many of them did only when it was sent to them directly; 0 if the call failed.
+/// How many of these confirmed it only after it was sent to them directly; 0 if the call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_broadcast_report_repaired(report: *const syncswim_broadcast_report) -> usize {
     value(0, || Ok(REPORTS.get(report)?.repaired))
 }
 
-/// The microseconds after which half of them had; 0 if there is none, or if the call failed.
+/// The microseconds until half of these had confirmed it; 0 if there are none, or if the call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_broadcast_report_p50(report: *const syncswim_broadcast_report) -> u64 {
     value(0, || Ok(REPORTS.get(report)?.p50))
 }
 
-/// The same for 99 of 100.
+/// The microseconds until 99 of 100 had confirmed it; 0 as for syncswim_broadcast_report_p50.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_broadcast_report_p99(report: *const syncswim_broadcast_report) -> u64 {
     value(0, || Ok(REPORTS.get(report)?.p99))
 }
 
-/// How many did not; 0 if the call failed.
+/// How many members did not confirm it; 0 if the call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_broadcast_report_missing(report: *const syncswim_broadcast_report) -> usize {
     value(0, || Ok(REPORTS.get(report)?.missing.len()))
 }
 
-/// The name of the i-th member that did not, in ascending order. Valid until the report is freed; NULL if the call failed.
+/// The name of the i-th member that did not confirm it, in ascending order. Valid until the report is freed; NULL if the
+/// call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_broadcast_report_name(
     report: *const syncswim_broadcast_report,
@@ -152,8 +154,8 @@ pub extern "C" fn syncswim_broadcast_report_name(
     value(ptr::null(), || at(&REPORTS.get(report)?.missing, i))
 }
 
-/// Why it did not: SYNCSWIM_ERR_UNANSWERED if it lives and was silent, SYNCSWIM_ERR_NOT_REACHED if it failed or left
-/// meanwhile. Either way it may have got the broadcast all the same.
+/// Why that member did not confirm it: SYNCSWIM_ERR_UNANSWERED if it is live and did not answer, SYNCSWIM_ERR_NOT_REACHED if
+/// it failed or left meanwhile. In both cases it may have received the broadcast.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_broadcast_report_why(
     report: *const syncswim_broadcast_report,

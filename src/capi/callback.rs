@@ -1,4 +1,4 @@
-//! What a host hands over together with a callback, and takes back once.
+//! The context that a host registers with a callback, and its release, which is called once.
 
 use std::ffi::c_void;
 

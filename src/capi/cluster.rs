@@ -37,12 +37,12 @@ struct State {
 
 enum Stage {
     New(Cluster),
-    /// Sockets are being bound, on another thread; with whether it is to stop as soon as it runs.
+    /// Sockets are being bound on another thread. The flag says whether the cluster is to stop as soon as it runs.
     Starting(bool),
     Running(ClusterHandle),
-    /// Its threads are being waited for; disconnected once it is known how it ended.
+    /// A thread waits for the cluster's threads. The channel disconnects once the outcome is known.
     Ending(Receiver<Infallible>),
-    /// With the status and message of its failure, if it failed.
+    /// The status and message of its failure, if it failed.
     Ended(Option<(syncswim_status, String)>),
 }
 
@@ -80,10 +80,10 @@ pub unsafe extern "C" fn syncswim_cluster_add_fixed(
     })
 }
 
-/// Adds the addresses behind a DNS name, "host" or "host:port", looked up every `interval_ms` milliseconds;
-/// 0 stands for 30,000. New ones are added; one that three look-ups in a row miss leaves, and is removed when still
-/// gone. Look-ups that fail or may not have found all do not count, and where name servers give a part of all
-/// addresses by turns, nobody leaves by that. With the feature dns-client also "dns+host:port" and
+/// Adds the addresses of a DNS name, "host" or "host:port", looked up every `interval_ms` milliseconds; 0 stands for 30,000.
+/// New addresses are added; an address that three look-ups in a row miss leaves, and is removed if the next look-up misses
+/// it too. Look-ups that fail or may be incomplete do not count, and where name servers return a part of all addresses by
+/// turns, no address leaves because of that. With the feature dns-client also "dns+host:port" and
 /// "dnssrv+_service._tcp.domain".
 ///
 /// # Safety
@@ -167,9 +167,9 @@ pub extern "C" fn syncswim_cluster_start(cluster: *const syncswim_cluster) -> sy
     })
 }
 
-/// Asks the cluster to stop and returns at once; syncswim_cluster_wait waits for the end. It leaves
-/// the cluster unless leave_on_stop is false. Before the start and after the end it does nothing; one that is being
-/// started stops as soon as it runs.
+/// Asks the cluster to stop and returns at once; syncswim_cluster_wait waits for the end. The node leaves the cluster unless
+/// leave_on_stop is false. Before the start and after the end the call does nothing; a cluster that is being started stops
+/// as soon as it runs.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_cluster_stop(cluster: *const syncswim_cluster) -> syncswim_status {
     status(|| {
@@ -207,7 +207,7 @@ pub extern "C" fn syncswim_cluster_wait(
     })
 }
 
-/// Stops the cluster, waits for its threads and frees it; one that another thread is starting ends there. Its
+/// Stops the cluster, waits for its threads and frees it; if another thread is starting it, that start ends. Its
 /// memberships, snapshots and watches stay valid; the watches report SYNCSWIM_CLOSED. NULL does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_cluster_free(cluster: *mut syncswim_cluster) {
@@ -232,7 +232,7 @@ impl Object {
         }
     }
 
-    /// Asks it to stop, if it runs; what comes back is disconnected at the end.
+    /// Asks a running cluster to stop. The channel that it returns disconnects at the end.
     fn stop(&self) -> Option<Receiver<Infallible>> {
         match &mut self.state.lock().stage {
             Stage::Running(handle) => {
@@ -248,7 +248,7 @@ impl Object {
         }
     }
 
-    /// Keeps and tells how a cluster that is finished has ended.
+    /// Stores and returns the outcome of a cluster that has finished.
     fn end(&self) -> Result<(), Failure> {
         self.join();
         match &self.state.lock().stage {
@@ -257,7 +257,7 @@ impl Object {
         }
     }
 
-    /// Waits for the threads of a cluster that runs, under no lock; others who come meanwhile wait for the outcome.
+    /// Waits for the threads of a running cluster, under no lock. Other callers wait for the outcome meanwhile.
     fn join(&self) {
         let (done, ended) = bounded(0);
         let mut state = self.state.lock();
@@ -278,8 +278,7 @@ impl Object {
     }
 }
 
-/// Another handle of the cluster's membership, which the caller frees. What is told through it is the
-/// application's word.
+/// Another handle of the cluster's membership, which the caller frees. Reports through it are the application's.
 ///
 /// # Safety
 /// `out` must be NULL or writable.

@@ -1,4 +1,4 @@
-//! The configuration of a gossip node, by keys and values that are texts: a new knob needs no new symbol.
+//! The configuration of a gossip node, as keys and values that are texts: a new key needs no new symbol.
 
 use std::ffi::c_char;
 
@@ -66,8 +66,8 @@ pub unsafe extern "C" fn syncswim_config_new(
 /// - bind: where to listen, over UDP and TCP: host:port or host, where the host is an address, a name, or, if the library
 ///   was built with the feature interfaces, a network interface such as eth0. Port 0 takes any. Defaults to 0.0.0.0:7946,
 ///   for the preset "local" 127.0.0.1:7946.
-/// - advertise: what others are told to send to, if it differs; written like bind, without a port for the one of bind. A
-///   name is looked up once, at the start.
+/// - advertise: the address that others send to, if it differs from bind; written like bind, without a port for the port of
+///   bind. A name is looked up once, at the start.
 /// - join: a node to join through, as host:port, or as host for our own port. Each call adds one; they are tried for
 ///   ever, each by itself. Also "dns+host:port" (A and AAAA records) and "dnssrv+_service._tcp.domain" (SRV records,
 ///   with their ports), if the library was built with the feature dns-client; "file:/path", a file with one of these a
@@ -75,13 +75,13 @@ pub unsafe extern "C" fn syncswim_config_new(
 ///   within 10 seconds.
 /// - attempts: rounds of trying them before the start counts as failed. Defaults to 0: for ever.
 /// - tag.KEY: a tag that this node shows to all others, without control characters. All of them take at most 512 bytes.
-/// - peer_name: what a member is called in the membership: "address" (the default), "name", or "tag:KEY".
+/// - peer_name: the name of a member in the membership: "address" (the default), "name", or "tag:KEY".
 /// - leave_on_stop: whether the node leaves the cluster at a stop, so that others see it as left. Defaults to true.
 /// - recv_buffer: bytes of the receive buffer to ask the system for. Defaults to 4194304.
 /// - record: the file of a flight recording that begins with the node. Defaults to none.
 /// - record_limit: the most bytes that it takes, at least 1048576. Defaults to 67108864.
-/// - state_file: a file of this node's own, in which it keeps who was in the cluster and where: with it, it finds the cluster
-///   again after a restart though no seed answers. Defaults to none.
+/// - state_file: a file of this node's own, in which it stores the cluster's members and their addresses: with it, the node
+///   finds the cluster again after a restart even if no seed answers. Defaults to none.
 /// - rejoin_after_leave: whether it does so after a leave, too. Defaults to false.
 ///
 /// Who may take part:
@@ -115,7 +115,7 @@ pub unsafe extern "C" fn syncswim_config_set(
     })
 }
 
-/// The same with a value of `length` bytes that need not end with NUL, as other languages have them.
+/// The same with a value of `length` bytes that need not end with NUL, for languages whose strings do not.
 ///
 /// # Safety
 /// `key` must end with NUL, `value` must have `length` bytes.
@@ -142,7 +142,7 @@ pub extern "C" fn syncswim_config_free(config: *mut syncswim_config) {
     value((), || CONFIGS.remove(config).map(drop));
 }
 
-/// The discovery that a configuration describes.
+/// The discovery with this configuration.
 pub(super) fn discovery(config: *const syncswim_config) -> Result<GossipDiscovery, Failure> {
     let Settings { mut gossip, options } = CONFIGS.get(config)?.lock().clone();
     // No other cluster of this configuration has the keyring.

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{Entries, EntryChange, EntryWatch};
 
-/// Key-values of members: all at one moment, by owner and key, or what a watch has been told. They never change; any
+/// Key-values of members: all at one moment, by owner and key, or the changes that a watch delivered. They never change; any
 /// thread may read them, several at a time.
 #[derive(Debug)]
 #[allow(non_camel_case_types)]
@@ -28,8 +28,8 @@ pub struct syncswim_entries {
     _private: (),
 }
 
-/// A subscription to key-values. A reader that is slow keeps nobody waiting: it is told what leads from what it has
-/// read to the latest state. Any thread may use it; it outlives its cluster, and then reports SYNCSWIM_CLOSED.
+/// A subscription to key-values. A slow reader delays nobody: it receives the changes from the state that it has read to the
+/// latest one. Any thread may use it; it outlives its cluster, and then reports SYNCSWIM_CLOSED.
 #[derive(Debug)]
 #[allow(non_camel_case_types)]
 pub struct syncswim_entry_watch {
@@ -108,10 +108,10 @@ impl Item {
     }
 }
 
-/// Sets a key of this node's own map. The node alone writes there, every member reads: see syncswim_cluster_entries.
-/// Fails with SYNCSWIM_ERR_TOO_LARGE beyond 64 bytes of a key, 15,360 of a value, 256 keys, or 64 KiB of all keys and values;
-/// with SYNCSWIM_ERR_BUSY at more than 10 changes a second, 64 at once. `version` is which of this life's changes it is; it
-/// may be NULL. The map is empty after a restart.
+/// Sets a key of this node's own map. Only this node writes there, and every member reads it: see syncswim_cluster_entries.
+/// Fails with SYNCSWIM_ERR_TOO_LARGE beyond 64 bytes of a key, 15,360 of a value, 256 keys, or 64 KiB of all keys and
+/// values; with SYNCSWIM_ERR_BUSY beyond 10 changes a second, 64 at once. `version` is set to the number of this change in
+/// this life of the node; it may be NULL. The map is empty after a restart.
 ///
 /// # Safety
 /// `key` must end with NUL, `value` have `value_len` bytes, and `version` be NULL or writable.
@@ -135,7 +135,7 @@ pub unsafe extern "C" fn syncswim_cluster_set(
     })
 }
 
-/// Deletes a key of this node's own map. It is not a failure if there is none.
+/// Deletes a key of this node's own map. A key that does not exist is not an error.
 ///
 /// # Safety
 /// `key` must end with NUL.
@@ -178,8 +178,8 @@ pub extern "C" fn syncswim_entries_len(entries: *const syncswim_entries) -> usiz
     value(0, || Ok(ENTRIES.get(entries)?.len()))
 }
 
-/// Where the key of an owner is; or with NULL for the owner, the key of whichever owner set it last. The length if there
-/// is none, or the call failed.
+/// The index of an owner's key; with NULL for the owner, of the key of the owner that set it last. The length if there is
+/// none, or if the call failed.
 ///
 /// # Safety
 /// `owner` must be NULL or end with NUL, and `key` end with NUL.
@@ -207,7 +207,7 @@ pub unsafe extern "C" fn syncswim_entries_find(
     })
 }
 
-/// Writes one into `out`, whose struct_size must be set.
+/// Writes one entry into `out`, whose struct_size must be set.
 ///
 /// # Safety
 /// `out` must be NULL or have struct_size bytes.
@@ -244,7 +244,7 @@ pub extern "C" fn syncswim_entries_free(entries: *mut syncswim_entries) {
     value((), || ENTRIES.remove(entries).map(drop));
 }
 
-/// Follows a key of all members, or with NULL all keys. What comes first leads from nothing to the present state.
+/// Follows a key of all members, or all keys if it is NULL. The first changes lead from nothing to the present state.
 ///
 /// # Safety
 /// `key` must be NULL or end with NUL, and `out` be NULL or writable.

@@ -1,7 +1,7 @@
-//! A thread that forwards the changes of a watch to a descriptor's reader, or to a callback.
+//! A thread that forwards the changes of a watch to the reader of a descriptor, or to a callback.
 //!
-//! Only watches that are read in one of these ways have it. It holds at most one change; the rest waits, and
-//! folds, in the watch.
+//! Only watches that are read in one of these ways have such a thread. It holds at most one change; the rest waits, and is
+//! folded, in the watch.
 
 use std::{
     ffi::c_int,
@@ -36,9 +36,9 @@ pub(super) struct Forwarder {
 #[derive(Debug)]
 struct ChangeReceiver {
     changes: Receiver<MembershipChange>,
-    /// Comes once the flag was raised for the change.
+    /// Receives a message once the flag was raised for the change.
     was_raised_for: Receiver<()>,
-    /// Says that the change was taken, so that the next may come.
+    /// Signals that the change was taken, so that the next may come.
     taken: Sender<()>,
     descriptor: readiness::ReadyDescriptor,
 }
@@ -83,7 +83,7 @@ impl Forwarder {
         Ok(Self { stop, thread: Some(thread), begin: Some(begin), receiver })
     }
 
-    /// Starts to take changes. A forwarder that is dropped before takes none.
+    /// Starts to forward changes. A forwarder that is dropped before that takes none.
     pub(super) fn begin(&self) {
         if let Some(begin) = &self.begin {
             let _ = begin.try_send(());
@@ -115,7 +115,7 @@ impl Forwarder {
     }
 }
 
-/// Waits for a change of the lists that C sees; `None` if there will be none.
+/// Waits for a change of the lists that C sees; `None` if there will be no more.
 fn next(watch: &Watch, stop: &Stop) -> Option<MembershipChange> {
     loop {
         if stop.is_stopped() {
@@ -163,7 +163,7 @@ impl Drop for Forwarder {
         let thread = self.thread.take();
         // A callback may free its own watch: its thread cannot wait for itself.
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
-            // Nobody else reports a panic of that thread.
+            // A panic of that thread is reported only here.
             if thread.join().is_err() {
                 log(Topic::ThreadPanicked, &[("thread", &"watch")]);
             }

@@ -16,10 +16,10 @@ use parking_lot::Mutex;
 
 use super::status::{Failure, SYNCSWIM_ERR_HANDLE, SYNCSWIM_ERR_NULL};
 
-/// Handles of all kinds come from here, so that none is valid for two. Never reused.
+/// The source of all handles, so that none is valid for two objects. Never reused.
 static NEXT: AtomicUsize = AtomicUsize::new(0x1000);
 
-/// The objects of one kind: `H` is what C calls it, `T` what it is.
+/// The objects of one kind: `H` is the handle type in C, `T` the object.
 pub(super) struct Registry<H, T> {
     what: &'static str,
     objects: Mutex<BTreeMap<usize, Arc<T>>>,

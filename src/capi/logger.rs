@@ -1,4 +1,4 @@
-//! What the library logs, for a host that has no logger of Rust's.
+//! Passes the library's log to a host that has no Rust logger.
 
 use std::{
     ffi::{c_char, c_int, c_void},
@@ -16,8 +16,8 @@ use super::{
     },
 };
 
-/// Is given a line of the log: its level, from 1 (error) to 5 (trace), and its text, valid during the call. It
-/// may be called on any thread, several at a time, and must not block for long.
+/// Receives a line of the log: its level, from 1 (error) to 5 (trace), and its text, valid during the call. It may be called
+/// on any thread, several at a time, and must not block for long.
 #[allow(non_camel_case_types)]
 pub type syncswim_log_fn =
     Option<unsafe extern "C" fn(context: *mut c_void, level: c_int, message: *const c_char)>;
@@ -52,10 +52,10 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-/// Has all that the library logs, up to a level from 1 (errors only) to 5 (everything), given to `callback`, in
-/// place of an earlier one. NULL ends it. It is for the whole process. When a callback will not be called any
-/// more, or if this call fails, `release` is called once with its context, unless it is NULL. Fails with
-/// SYNCSWIM_ERR_STATE in a process that has a logger of Rust's already: that one gets the log.
+/// Passes the library's log, up to a level from 1 (errors only) to 5 (everything), to `callback`, in place of an earlier
+/// callback. NULL ends it. It is for the whole process. When a callback will not be called any more, or if this call fails,
+/// `release` is called once with its context, unless it is NULL. Fails with SYNCSWIM_ERR_STATE in a process that has a Rust
+/// logger already: that logger receives the log.
 ///
 /// # Safety
 /// The callbacks must be able to run on any thread with this context until `release` was called.

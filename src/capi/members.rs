@@ -29,7 +29,7 @@ pub struct syncswim_members {
     _private: (),
 }
 
-/// The member answers, or nobody has accused it.
+/// The member answers, or no member has accused it.
 pub const SYNCSWIM_MEMBER_ALIVE: c_int = 0;
 /// The member was accused and has some time to refute. It counts as an active peer.
 pub const SYNCSWIM_MEMBER_SUSPECT: c_int = 1;
@@ -54,9 +54,9 @@ pub struct syncswim_member {
     pub state: c_int,
     /// 1 for this node itself, otherwise 0.
     pub is_local: c_int,
-    /// Which life of the name this is: milliseconds since 1970, raised above any that were heard of.
+    /// The life of the name: milliseconds since 1970, raised above every epoch known for the name.
     pub epoch: u64,
-    /// Which word of that life: raised with each refutation and each change of tags.
+    /// The version of what it says in that life: raised with each refutation and each change of tags.
     pub incarnation: u64,
     /// How many tags it has.
     pub tag_count: usize,
@@ -136,10 +136,10 @@ pub unsafe extern "C" fn syncswim_cluster_members(
     })
 }
 
-/// Those members that a filter matches, in whichever state. A filter is a text of conditions that all must hold, with commas
-/// between them: "role=db" and "role=db|cache" of a tag, "version=2.*" of how it begins, "@name=a|b", "@others" for all but
-/// this node, and "!" before a condition that must not hold. An empty one matches all. SYNCSWIM_ERR_CONFIG if the text is
-/// none.
+/// The members that a filter matches, in any state. A filter is a text of conditions that all must hold, with commas between
+/// them: "role=db" and "role=db|cache" for a tag's value, "version=2.*" for its beginning, "@name=a|b", "@others" for all
+/// but this node, and "!" before a condition that must not hold. An empty filter matches all. SYNCSWIM_ERR_CONFIG if the
+/// text is not a filter.
 ///
 /// # Safety
 /// `filter` must end with NUL; `out` must be NULL or writable.
@@ -160,7 +160,7 @@ pub unsafe extern "C" fn syncswim_cluster_members_matching(
 }
 
 /// The live members that a filter matches and whose round-trip time this node has measured: the nearest first, not in the
-/// order of their names, and at most `most`. Those whose times differ by less than a millisecond or an eighth count as
+/// order of their names, and at most `most`. Members whose times differ by less than a millisecond or an eighth count as
 /// equally near. For the filter see syncswim_cluster_members_matching, for the times syncswim_cluster_rtt.
 ///
 /// # Safety
@@ -185,9 +185,9 @@ pub unsafe extern "C" fn syncswim_cluster_nearest(
     })
 }
 
-/// How long a datagram takes to a member and back, in microseconds, and how many milliseconds ago this node measured it:
-/// the second smallest of its last four probes. If it has measured nothing yet, as of itself, `age_ms` becomes UINT64_MAX and
-/// `micros` 0. SYNCSWIM_ERR_UNKNOWN_MEMBER if no member of that name is listed.
+/// The round-trip time to a member in microseconds, and how many milliseconds ago this node measured it: the second smallest
+/// time of its last four probes. If it has measured none yet, as for itself, `age_ms` becomes UINT64_MAX and `micros` 0.
+/// SYNCSWIM_ERR_UNKNOWN_MEMBER if no member of that name is listed.
 ///
 /// # Safety
 /// `name` must end with NUL; `micros` and `age_ms` must be NULL or writable.
@@ -295,8 +295,8 @@ fn entry(members: &[Entry], index: usize) -> Result<&Entry, Failure> {
     members.get(index).ok_or_else(|| beyond(index, members.len()))
 }
 
-/// Shows other tags to the cluster, in place of all that were shown before: at most 512 bytes in all, each key once, none
-/// empty, and no control characters.
+/// Replaces the tags that this node shows to the cluster: at most 512 bytes in all, each key once, none empty, and no
+/// control characters.
 ///
 /// # Safety
 /// `keys` and `values` must each have `count` texts that end with NUL.
@@ -316,8 +316,8 @@ pub unsafe extern "C" fn syncswim_cluster_set_tags(
     })
 }
 
-/// Contacts seeds, host:port each, and waits until the first is reached; they are tried again and again later.
-/// Seeds that are known beforehand are better given to the configuration, as "join".
+/// Contacts seeds, host:port each, and waits until the first is reached; the node tries them again later. Seeds that are
+/// known beforehand are better given to the configuration, as "join".
 ///
 /// # Safety
 /// `seeds` must have `count` texts that end with NUL.
@@ -335,8 +335,8 @@ pub unsafe extern "C" fn syncswim_cluster_join(
     })
 }
 
-/// Leaves the cluster and waits until some members have heard it, at most leave_timeout_ms; SYNCSWIM_TIMEOUT if they
-/// did not. The node goes on answering until the cluster is stopped, but cannot join again.
+/// Leaves the cluster and waits until some members have acknowledged it, at most leave_timeout_ms; SYNCSWIM_TIMEOUT if none
+/// did. The node goes on answering until the cluster is stopped, but cannot join again.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_cluster_leave(cluster: *const syncswim_cluster) -> syncswim_status {
     status(|| {
@@ -346,8 +346,8 @@ pub extern "C" fn syncswim_cluster_leave(cluster: *const syncswim_cluster) -> sy
 }
 
 /// Removes a failed member from the cluster, in the views of all: it counts as left, or with `reap` other than 0 it is
-/// reaped at once: not listed any more, and nobody tries to reach it again. A member that lives after all, or is started
-/// again, comes back. SYNCSWIM_ERR_STILL_LIVE if it is live, SYNCSWIM_ERR_UNKNOWN_MEMBER if it is not listed.
+/// reaped at once: not listed any more, and no member tries to reach it again. A member that is in fact alive, or is
+/// restarted, is listed again. SYNCSWIM_ERR_STILL_LIVE if it is live, SYNCSWIM_ERR_UNKNOWN_MEMBER if it is not listed.
 ///
 /// # Safety
 /// `name` must end with NUL.

@@ -38,8 +38,8 @@ struct Peers {
     majority: usize,
 }
 
-/// Marks peers as active, all of them at once. It is the application's word: final until a discovery says
-/// something new of them.
+/// Marks peers as active, all of them at once. This is the application's report: it decides until a discovery reports
+/// something new about them.
 ///
 /// # Safety
 /// `peers` must have `count` texts that end with NUL.
@@ -173,7 +173,7 @@ pub extern "C" fn syncswim_snapshot_active_len(snapshot: *const syncswim_snapsho
     value(0, || Ok(SNAPSHOTS.get(snapshot)?.active_len))
 }
 
-/// More than half of them.
+/// The number that is more than half of them. 0 if the call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_snapshot_majority(snapshot: *const syncswim_snapshot) -> usize {
     value(0, || Ok(SNAPSHOTS.get(snapshot)?.majority))
@@ -185,8 +185,8 @@ pub extern "C" fn syncswim_snapshot_peer(snapshot: *const syncswim_snapshot, ind
     value(ptr::null(), || at(&SNAPSHOTS.get(snapshot)?.names, index))
 }
 
-/// How many of those that left have failed: a discovery found that they stopped answering. The others said that they
-/// leave, or their source does not tell how they left. 0 if the call failed.
+/// How many of the peers that left have failed: a discovery found that they stopped answering. The others announced that
+/// they leave, or their source does not tell how they left. 0 if the call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_snapshot_failed_len(snapshot: *const syncswim_snapshot) -> usize {
     value(0, || Ok(SNAPSHOTS.get(snapshot)?.failed.len()))

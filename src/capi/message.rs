@@ -1,4 +1,4 @@
-//! What members say, as a program reads it: messages, requests, answers.
+//! Messages, requests and answers as a program reads them.
 
 use std::{
     ffi::{CString, c_char, c_int},
@@ -19,18 +19,18 @@ use super::{
 };
 use crate::{Answer, InboxItem, MemberLife, Message, MessageKind, QueryAnswer, QueryProblem, Request};
 
-/// It was sent to this member.
+/// A message to this member.
 pub const SYNCSWIM_MESSAGE_SENT: c_int = 0;
-/// It was broadcast to all.
+/// A broadcast to all.
 pub const SYNCSWIM_MESSAGE_BROADCAST: c_int = 1;
-/// It says how many messages and broadcasts are lost.
+/// Tells how many messages and broadcasts are lost.
 pub const SYNCSWIM_MESSAGE_LOST: c_int = 2;
-/// It is to be answered.
+/// A request, which is to be answered.
 pub const SYNCSWIM_MESSAGE_REQUEST: c_int = 3;
-/// It is an answer, or says why there is none.
+/// An answer, or why there is none.
 pub const SYNCSWIM_MESSAGE_ANSWER: c_int = 4;
 
-/// Something that a member said: a message, a request, or an answer. Any thread may read it, several at a time.
+/// A message, a request, or an answer of a member. Any thread may read it, several at a time.
 #[derive(Debug)]
 #[allow(non_camel_case_types)]
 pub struct syncswim_message {
@@ -39,7 +39,7 @@ pub struct syncswim_message {
 
 pub(super) static MESSAGES: Registry<syncswim_message, Object> = Registry::new("message");
 
-/// What is behind a `syncswim_message`.
+/// The object behind a `syncswim_message`.
 pub(super) struct Object {
     from: CString,
     epoch: u64,
@@ -49,7 +49,7 @@ pub(super) struct Object {
     kind: c_int,
     lost: u64,
     broadcast: OfBroadcast,
-    /// Of a request, until it is answered.
+    /// The request, until it is answered.
     pub(super) request: Mutex<Option<Request>>,
 }
 
@@ -134,7 +134,7 @@ fn status_of(why: &QueryProblem) -> syncswim_status {
     }
 }
 
-/// Hands a message out, or says why there is none.
+/// Returns a message to the caller, or why there is none.
 pub(super) fn put(
     received: Result<Object, RecvTimeoutError>,
     out: Out<*mut syncswim_message>,
@@ -147,19 +147,19 @@ pub(super) fn put(
     Ok(SYNCSWIM_OK)
 }
 
-/// The name of the member that said it. Valid until it is freed; NULL if the call failed.
+/// The name of the member that sent it. Valid until it is freed; NULL if the call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_from(message: *const syncswim_message) -> *const c_char {
     value(ptr::null(), || Ok(MESSAGES.get(message)?.from.as_ptr()))
 }
 
-/// In which life of that member: the epoch in syncswim_member. 0 if the call failed.
+/// The sender's life: the epoch in syncswim_member. 0 if the call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_epoch(message: *const syncswim_message) -> u64 {
     value(0, || Ok(MESSAGES.get(message)?.epoch))
 }
 
-/// The topic that it was sent to; of an answer empty. Valid until it is freed; NULL if the call failed.
+/// The topic that it was sent to; empty for an answer. Valid until it is freed; NULL if the call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_topic(message: *const syncswim_message) -> *const c_char {
     value(ptr::null(), || Ok(MESSAGES.get(message)?.topic.as_ptr()))
@@ -177,56 +177,58 @@ pub extern "C" fn syncswim_message_len(message: *const syncswim_message) -> usiz
     value(0, || Ok(MESSAGES.get(message)?.payload.len()))
 }
 
-/// What it is: SYNCSWIM_MESSAGE_SENT and those that follow. -1 if the call failed.
+/// Its kind: SYNCSWIM_MESSAGE_SENT and those that follow. -1 if the call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_kind(message: *const syncswim_message) -> c_int {
     value(-1, || Ok(MESSAGES.get(message)?.kind))
 }
 
-/// SYNCSWIM_OK. A result of a query that is not an answer has the same errors as syncswim_cluster_request:
-/// SYNCSWIM_ERR_REFUSED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE; SYNCSWIM_ERR_UNANSWERED if the
-/// member was asked and may have acted, SYNCSWIM_ERR_NOT_REACHED if it was not reached, so that it has not. The payload says
-/// in words why.
+/// SYNCSWIM_OK, except for a result of a query that is not an answer. That one has the same errors as
+/// syncswim_cluster_request: SYNCSWIM_ERR_REFUSED, SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY, SYNCSWIM_ERR_TOO_LARGE;
+/// SYNCSWIM_ERR_UNANSWERED if the member was asked and may have acted, SYNCSWIM_ERR_NOT_REACHED if it was not reached, so
+/// that it has not acted. The payload says why, in words.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_status(message: *const syncswim_message) -> syncswim_status {
     status(|| Ok(MESSAGES.get(message)?.status))
 }
 
-/// How many messages and broadcasts of that member are lost for the inbox: it was full, or broadcasts did not come and will
-/// not. It has no topic and no payload then; and no sender, if it is what was lost of many members together. 0 if it says
-/// something, or if the call failed.
+/// How many messages and broadcasts of that member are lost for the inbox, because it was full, or because broadcasts did
+/// not arrive and never will. Such a message has no topic and no payload; it has no sender if it counts losses of many
+/// members together. 0 if it is another kind of message, or if the call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_lost(message: *const syncswim_message) -> u64 {
     value(0, || Ok(MESSAGES.get(message)?.lost))
 }
 
-/// The number of a broadcast in an inbox, which its sender counts from 1 in each of its lives. 0 if it is a message to this
-/// node alone, or something else, or if the call failed.
+/// The number of a broadcast in an inbox, which its sender counts from 1 in each of its lives. 0 if it is not a broadcast,
+/// or if the call failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_seq(message: *const syncswim_message) -> u64 {
     value(0, || Ok(MESSAGES.get(message)?.broadcast.seq))
 }
 
-/// Of a broadcast: orders those of all senders, as far as they heard of each other: milliseconds since 1970 by its sender's clock,
-/// times 65,536, or more if its sender had heard of a greater one. 0 as for syncswim_message_seq.
+/// The stamp of a broadcast, which orders the broadcasts of all senders as far as they had received each other's:
+/// milliseconds since 1970 by its sender's clock, times 65,536, or more if its sender had received a greater one. 0 as for
+/// syncswim_message_seq.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_stamp(message: *const syncswim_message) -> u64 {
     value(0, || Ok(MESSAGES.get(message)?.broadcast.stamp))
 }
 
-/// Of a broadcast: so many of its sender just before it are missing, and may still come, late. 0 as for syncswim_message_seq.
+/// How many broadcasts of its sender just before this one are missing; they may still arrive late. 0 as for
+/// syncswim_message_seq.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_gap(message: *const syncswim_message) -> u64 {
     value(0, || Ok(MESSAGES.get(message)?.broadcast.gap))
 }
 
-/// Of a broadcast: 1 if later ones of its sender came before it. 0 if not, and as for syncswim_message_seq.
+/// 1 if later broadcasts of its sender were delivered before this one. 0 if not, and as for syncswim_message_seq.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_late(message: *const syncswim_message) -> c_int {
     value(0, || Ok(c_int::from(MESSAGES.get(message)?.broadcast.late)))
 }
 
-/// Frees it. A request that was not answered is refused so. NULL does nothing.
+/// Frees it. A request that was not answered is thereby refused. NULL does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_message_free(message: *mut syncswim_message) {
     value((), || MESSAGES.remove(message).map(drop));

@@ -19,14 +19,14 @@ pub struct syncswim_inbox {
     _private: (),
 }
 
-/// The requests of a topic, to be answered. Any thread may use it; if several read, each request goes to one of them.
+/// The requests to a topic. Any thread may use it; if several read, each request goes to one of them.
 #[derive(Debug)]
 #[allow(non_camel_case_types)]
 pub struct syncswim_requests {
     _private: (),
 }
 
-/// The answers to a query, as they come in. Any thread may use it; if several read, each answer goes to one of them.
+/// The answers to a query as they arrive. Any thread may use it; if several read, each answer goes to one of them.
 #[derive(Debug)]
 #[allow(non_camel_case_types)]
 pub struct syncswim_answers {
@@ -37,10 +37,10 @@ static INBOXES: Registry<syncswim_inbox, Inbox> = Registry::new("inbox");
 static REQUESTS: Registry<syncswim_requests, Requests> = Registry::new("requests");
 static ANSWERS: Registry<syncswim_answers, QueryAnswers> = Registry::new("answers");
 
-/// Sends a message to a member, and waits until it is in that member's inboxes for the topic: then, and only then, the call
-/// returns SYNCSWIM_OK. Waits for `timeout_ms` milliseconds at most, or a day if it is negative; not for 0.
-/// SYNCSWIM_ERR_UNANSWERED says that it may have arrived, SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED,
-/// SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY and SYNCSWIM_ERR_TOO_LARGE (1 MiB is the most) that it has not.
+/// Sends a message to a member, and waits until it is in that member's inboxes for the topic: only then the call returns
+/// SYNCSWIM_OK. Waits for at most `timeout_ms` milliseconds, or a day if it is negative; 0 is an error.
+/// SYNCSWIM_ERR_UNANSWERED says that the message may have arrived; SYNCSWIM_ERR_UNKNOWN_MEMBER, SYNCSWIM_ERR_NOT_REACHED,
+/// SYNCSWIM_ERR_NO_READER, SYNCSWIM_ERR_BUSY and SYNCSWIM_ERR_TOO_LARGE (the limit is 1 MiB) say that it has not.
 ///
 /// # Safety
 /// `member` and `topic` must end with NUL; `payload` must have `length` bytes, and may be NULL if there are none.
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn syncswim_cluster_send(
     })
 }
 
-/// Asks a member, and waits for the answer of its application, which the caller frees. Errors as for
+/// Sends a request to a member, and waits for the answer of its application, which the caller frees. Errors as for
 /// syncswim_cluster_send, and SYNCSWIM_ERR_REFUSED if the application there refuses.
 ///
 /// # Safety
@@ -91,11 +91,11 @@ pub unsafe extern "C" fn syncswim_cluster_request(
     })
 }
 
-/// Opens an inbox for what members send to a topic from now on: to all that begin with a text if there is "*" behind it, to
-/// all if there is nothing else. It holds up to 1,024 messages of one host, and about 4 MiB of them, but no more than those
-/// of all hosts leave free of 2,048 and of 8 MiB; and as many broadcasts. What comes while it is full is lost for it
-/// (syncswim_message_lost), or refused with SYNCSWIM_ERR_BUSY if no other inbox takes it. SYNCSWIM_ERR_BUSY is also the 65th
-/// inbox.
+/// Opens an inbox for the messages that members send to a topic from now on. A text with "*" behind it stands for all topics
+/// that begin with the text, "*" alone for all topics. The inbox holds up to 1,024 messages of one host, and about 4 MiB of
+/// them, but no more than the messages of all hosts leave free of 2,048 and of 8 MiB; and as many broadcasts. Messages that
+/// arrive while it is full are lost for it (syncswim_message_lost), or refused with SYNCSWIM_ERR_BUSY if no other inbox
+/// takes them. The 65th inbox is refused with SYNCSWIM_ERR_BUSY.
 ///
 /// # Safety
 /// `topics` must end with NUL; `out` must be NULL or writable.
@@ -139,8 +139,9 @@ pub extern "C" fn syncswim_inbox_free(inbox: *mut syncswim_inbox) {
     value((), || INBOXES.remove(inbox).map(drop));
 }
 
-/// Serves a topic: the requests that members send to it are to be answered. Several that serve one topic share its requests.
-/// While 256 wait, or 4 MiB, senders get SYNCSWIM_ERR_BUSY. Topics that begin with "syncswim/" are the node's own.
+/// Serves a topic: the program answers the requests that members send to it. Several services of one topic share its
+/// requests. While 256 requests wait, or 4 MiB, senders get SYNCSWIM_ERR_BUSY. Topics that begin with "syncswim/" are the
+/// node's own.
 ///
 /// # Safety
 /// `topic` must end with NUL; `out` must be NULL or writable.
@@ -158,7 +159,7 @@ pub unsafe extern "C" fn syncswim_cluster_serve(
     })
 }
 
-/// Waits for the next request, as syncswim_inbox_next does. To free it unanswered tells its sender so.
+/// Waits for the next request, as syncswim_inbox_next does. If the program frees it unanswered, its sender gets a refusal.
 ///
 /// # Safety
 /// `out` must be NULL or writable.
@@ -183,8 +184,8 @@ pub extern "C" fn syncswim_requests_free(requests: *mut syncswim_requests) {
     value((), || REQUESTS.remove(requests).map(drop));
 }
 
-/// Answers a request, once: SYNCSWIM_ERR_STATE if it is none, or was answered. SYNCSWIM_ERR_TOO_LATE if its sender has given up.
-/// SYNCSWIM_OK says that the answer is on its way.
+/// Answers a request, once: SYNCSWIM_ERR_STATE if it is not a request, or was answered. SYNCSWIM_ERR_TOO_LATE if its sender
+/// has given up. SYNCSWIM_OK says that the answer is on its way.
 ///
 /// # Safety
 /// `payload` must have `length` bytes, and may be NULL if there are none.
@@ -202,7 +203,7 @@ pub unsafe extern "C" fn syncswim_request_answer(
     })
 }
 
-/// Refuses a request, once. What is beyond 512 bytes of the reason is cut off. Errors as for syncswim_request_answer.
+/// Refuses a request, once. The reason is cut to 512 bytes. Errors as for syncswim_request_answer.
 ///
 /// # Safety
 /// `reason` must end with NUL.
@@ -225,8 +226,8 @@ fn take_request(message: *const syncswim_message) -> Result<Request, Failure> {
     request.ok_or_else(none)
 }
 
-/// Asks all live members that a filter matches, this node included if it does: "" for all, "role=db,!zone=a", "@others" for
-/// all but this node. syncswim_answers_next hands out one result for each.
+/// Asks all live members that a filter matches: "" for all, this node included; "role=db,!zone=a"; "@others" for all but
+/// this node. syncswim_answers_next returns one result for each.
 ///
 /// # Safety
 /// As for syncswim_cluster_send; `filter` must end with NUL; `out` must be NULL or writable.
@@ -252,7 +253,7 @@ pub unsafe extern "C" fn syncswim_cluster_query(
     })
 }
 
-/// Waits for the next result of a query, as syncswim_inbox_next does; syncswim_message_status says what it is.
+/// Waits for the next result of a query, as syncswim_inbox_next does; syncswim_message_status says whether it is an answer.
 /// SYNCSWIM_CLOSED: each member has had its result.
 ///
 /// # Safety
@@ -272,8 +273,8 @@ pub unsafe extern "C" fn syncswim_answers_next(
     })
 }
 
-/// Frees the results of a query. If it is not over, it is cancelled: members that were not asked yet will not be. NULL does
-/// nothing.
+/// Frees the results of a query. A query that is not over is cancelled: members that were not asked yet will not be. NULL
+/// does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_answers_free(answers: *mut syncswim_answers) {
     value((), || ANSWERS.remove(answers).map(drop));

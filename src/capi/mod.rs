@@ -1,8 +1,8 @@
 //! The C interface (feature `capi`): `include/syncswim.h` is its manual.
 //!
-//! The only place with `unsafe`: in `pointer`, which reads and writes what C points to, and around callbacks.
-//! Every function catches panics, checks its arguments and that this is not a forked child (`status`), and looks its handles up
-//! in a registry (`handle`). Holds no rule of its own.
+//! This is the only place with `unsafe`: in `pointer`, which reads and writes the memory of C, and around callbacks. Every
+//! function catches panics, checks its arguments and that this process is not a forked child (`status`), and looks its
+//! handles up in a registry (`handle`). No rule of the protocol or of the membership is here.
 
 #![expect(unsafe_code, reason = "C has no other way to call us")]
 #![expect(unreachable_pub, reason = "it is reached by its symbols")]
@@ -27,7 +27,7 @@ mod watch;
 
 use std::time::Duration;
 
-/// Milliseconds as C gives them: a negative number is for ever.
+/// A timeout from C, in milliseconds. A negative number stands for ever.
 fn limit(timeout_ms: i64) -> Duration {
     u64::try_from(timeout_ms).map_or(Duration::MAX, Duration::from_millis)
 }

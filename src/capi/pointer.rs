@@ -1,4 +1,4 @@
-//! Reading what C points to, and writing where it points: all that is unsafe here, except for callbacks.
+//! Reads from and writes to pointers of C. Except for callbacks, all unsafe code is here.
 
 use std::{
     ffi::{CStr, c_char},
@@ -57,7 +57,7 @@ pub(super) unsafe fn bytes<'a>(pointer: *const u8, length: usize, what: &str) ->
     Ok(unsafe { slice::from_raw_parts(pointer, length) })
 }
 
-/// Memory of the caller for a text, which may be NULL if it has no size.
+/// Memory of the caller for a text. It may be NULL if its size is 0.
 pub(super) struct Buffer {
     start: *mut c_char,
     size: usize,
@@ -73,7 +73,7 @@ impl Buffer {
         Ok(Self { start, size })
     }
 
-    /// Writes the text with a NUL behind it, and says whether it fitted. If not, nothing is written.
+    /// Writes the text with a NUL behind it. Returns false, and writes nothing, if it does not fit.
     pub(super) fn put(self, text: &CStr) -> bool {
         let bytes = text.to_bytes_with_nul();
         let fits = bytes.len() <= self.size;
@@ -86,7 +86,7 @@ impl Buffer {
     }
 }
 
-/// Where a result goes: looked at before any work is done, so that nothing is lost.
+/// The caller's memory for a result. It is checked before any work is done, so that no result is lost.
 pub(super) struct Out<T>(*mut T);
 
 impl<T> Out<T> {

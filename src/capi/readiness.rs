@@ -1,4 +1,4 @@
-//! A descriptor that can be waited for: readable while its flag is raised, or the flag is dropped.
+//! A descriptor to wait for: it is readable while its flag is raised, and once the flag is dropped.
 
 use std::{ffi::c_int, io};
 
@@ -21,7 +21,7 @@ mod system {
     }
 
     pub(super) fn raise(end: &End) {
-        // At most one byte waits, so there is room.
+        // At most one byte is in the pipe, so there is room.
         let _ = (&mut &*end).write(&[1]);
     }
 

@@ -1,4 +1,4 @@
-//! How a node stands and why a member does, as texts for people; and its flight recording.
+//! The status of a node and the explanation of a member's state, as texts for people; and the flight recording.
 
 use std::ffi::c_char;
 
@@ -9,10 +9,11 @@ use super::{
 };
 use crate::Gossip;
 
-/// Writes how the node stands into `buffer`, which has `size` bytes: one line, beginning with "starting", "joined",
-/// "alone", "unreachable", "away", "displaced", "leaving" or "ended", then the number of live members, its health, what
-/// hinders others from reaching it, and with a key whose clock is off, if one is. The text ends with NUL; `needed` becomes
-/// how many bytes it takes with it. If it does not fit, nothing is written and the call fails with SYNCSWIM_ERR_RANGE.
+/// Writes the status of the node into `buffer`, which has `size` bytes: one line, beginning with "starting", "joined",
+/// "alone", "unreachable", "away", "displaced", "leaving" or "ended"; then the number of live members, its health score,
+/// what keeps others from reaching it, and with a key the member whose clock is off, if one is. The text ends with NUL;
+/// `needed` becomes the number of bytes that it takes with the NUL. If it does not fit, nothing is written and the call
+/// fails with SYNCSWIM_ERR_RANGE.
 ///
 /// # Safety
 /// `buffer` must have `size` bytes, and may be NULL if `size` is 0; `needed` must be NULL or writable.
@@ -30,11 +31,12 @@ pub unsafe extern "C" fn syncswim_cluster_status(
     })
 }
 
-/// Writes why a member stands as it does into `buffer`, which has `size` bytes, in several lines: this node's probes of
-/// it, accusations, refutations and verdicts that it heard of, and its own trouble meanwhile, as far as it remembers (the
-/// key "history" of the configuration). A name that is not listed is not an error: the text says so. The text ends with NUL;
-/// `needed` becomes how many bytes it takes with it. If it does not fit, nothing is written and the call fails with
-/// SYNCSWIM_ERR_RANGE: try again with some more than `needed`, because the next text may be longer.
+/// Writes an explanation of a member's state into `buffer`, which has `size` bytes, in several lines: this node's probes of
+/// the member, accusations, refutations and verdicts that it received, and its own stalls and failed probes meanwhile, as
+/// far as it remembers (the key "history" of the configuration). A name that is not listed is not an error: the text says
+/// so. The text ends with NUL; `needed` becomes the number of bytes that it takes with the NUL. If it does not fit, nothing
+/// is written and the call fails with SYNCSWIM_ERR_RANGE: try again with some more than `needed`, because the next text may
+/// be longer.
 ///
 /// # Safety
 /// `member` must be a text that ends with NUL; `buffer` must have `size` bytes, and may be NULL if `size` is 0; `needed`
@@ -56,10 +58,10 @@ pub unsafe extern "C" fn syncswim_cluster_explain(
     })
 }
 
-/// Records what the node is given and what it puts out to the file `path`, from now on: the latest that fits in `limit`
-/// bytes, at least 1048576. What was there is renamed, with ".old" behind its name. NULL ends the recording, whatever the
-/// limit. Programs run the node again from the file (docs/operating/RECORDING.md). No keys are in it, but names, addresses
-/// and tags: its owner alone may read it. Fails with SYNCSWIM_ERR_SYSTEM if it cannot be written.
+/// Records the node's inputs and outputs to the file `path`, from now on: the latest that fit in `limit` bytes, at least
+/// 1048576. An existing file is renamed, with ".old" behind its name. NULL ends the recording, whatever the limit. Programs
+/// run the node again from the file (docs/operating/RECORDING.md). The file contains names, addresses and tags, but no keys;
+/// only its owner may read it. Fails with SYNCSWIM_ERR_SYSTEM if it cannot be written.
 ///
 /// # Safety
 /// `path` must be NULL, or a text that ends with NUL.

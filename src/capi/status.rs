@@ -1,4 +1,4 @@
-//! How a call ends: a status for the caller, a message for its thread, and never a panic across the border.
+//! The end of a call: a status for the caller, an error message for its thread. No panic crosses into C.
 
 use std::{
     any::Any,
@@ -10,16 +10,16 @@ use std::{
 
 use crate::{Error, error::message_of};
 
-/// How a call ended: 0 is success, a positive number an outcome that is not an error, a negative one an error. The numbers
-/// never change their meaning; new ones may come.
+/// The outcome of a call: 0 is success, a positive number an outcome that is not an error, a negative one an error. The
+/// numbers never change their meaning; new ones may be added.
 #[allow(non_camel_case_types)]
 pub type syncswim_status = i32;
 
-/// It is done.
+/// Success.
 pub const SYNCSWIM_OK: syncswim_status = 0;
-/// The time was over before it happened. Try again, or do something else first.
+/// The time was over before it happened. The call can be repeated.
 pub const SYNCSWIM_TIMEOUT: syncswim_status = 1;
-/// There will never be more: the cluster has ended. What was queued before has been delivered.
+/// There will be no more items: the cluster has ended. All that was queued has been delivered.
 pub const SYNCSWIM_CLOSED: syncswim_status = 2;
 
 /// A pointer that must not be NULL is NULL.
@@ -54,13 +54,14 @@ pub const SYNCSWIM_ERR_RANGE: syncswim_status = -14;
 pub const SYNCSWIM_ERR_UNSUPPORTED: syncswim_status = -15;
 /// No member of that name is listed.
 pub const SYNCSWIM_ERR_UNKNOWN_MEMBER: syncswim_status = -16;
-/// The member has failed or left, or was not reached. It did not act; but if it did not confirm a broadcast, it may have it.
+/// The member has failed or left, or was not reached. It did not act; but a member that did not confirm a broadcast may have
+/// received it.
 pub const SYNCSWIM_ERR_NOT_REACHED: syncswim_status = -17;
-/// Nobody there reads the topic. It was not delivered.
+/// The member has no reader for the topic. The message was not delivered.
 pub const SYNCSWIM_ERR_NO_READER: syncswim_status = -18;
-/// Too much waits there already, or is under way here. It was not delivered.
+/// A queue at the member is full, or too much is under way in this node. The message was not delivered.
 pub const SYNCSWIM_ERR_BUSY: syncswim_status = -19;
-/// It is longer than is allowed. It was not delivered.
+/// A size exceeds its limit. Nothing was delivered.
 pub const SYNCSWIM_ERR_TOO_LARGE: syncswim_status = -20;
 /// No answer came in time, or the member failed, restarted or left meanwhile: it may have acted.
 pub const SYNCSWIM_ERR_UNANSWERED: syncswim_status = -21;
@@ -184,7 +185,7 @@ impl Failure {
     }
 }
 
-/// What can be shown to C: a NUL would end it early.
+/// A text for C. A NUL within it would end it early, so it is replaced.
 pub(super) fn c_text(text: &str) -> CString {
     CString::new(text.replace('\0', "\u{fffd}")).unwrap_or_default()
 }
@@ -203,8 +204,8 @@ pub extern "C" fn syncswim_version() -> *const c_char {
 /// The version of this interface that a program was compiled against.
 pub const SYNCSWIM_ABI_VERSION: u32 = 1;
 
-/// The version of this interface that the loaded library has. Refuse to go on if it is less than
-/// SYNCSWIM_ABI_VERSION. It rises with each addition; what is there stays.
+/// The version of this interface in the loaded library. A program must not go on if it is less than SYNCSWIM_ABI_VERSION. It
+/// rises with each addition; nothing is removed or changed.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_abi_version() -> u32 {
     SYNCSWIM_ABI_VERSION

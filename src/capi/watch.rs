@@ -23,16 +23,16 @@ use super::{
 };
 use crate::{MembershipChange, Watch, blocking};
 
-/// A subscription to the changes of a membership. A reader that is slow keeps nobody waiting: what it missed is
-/// folded into one change that leads to the same state. Any thread may use it; if several read, each change goes
-/// to one of them. It outlives its cluster, delivers what was queued, and then reports SYNCSWIM_CLOSED.
+/// A subscription to the changes of a membership. A slow reader delays nobody: the changes that it missed are folded into
+/// one that leads to the same state. Any thread may use it; if several read, each change goes to one of them. It outlives
+/// its cluster, delivers what was queued, and then reports SYNCSWIM_CLOSED.
 #[derive(Debug)]
 #[allow(non_camel_case_types)]
 pub struct syncswim_watch {
     _private: (),
 }
 
-/// What changed: peers that are active now and were not, that left, and that were removed. Any thread may read
+/// A change: the peers that are now active and were not, those that left, and those that were removed. Any thread may read
 /// it, several at a time.
 #[derive(Debug)]
 #[allow(non_camel_case_types)]
@@ -47,8 +47,7 @@ pub const SYNCSWIM_LEFT: c_int = 1;
 /// Peers that were removed.
 pub const SYNCSWIM_REMOVED: c_int = 2;
 
-/// Is given a change, which it must free. It is called on a thread of its own and may call anything of this
-/// library.
+/// Receives a change, which it must free. It is called on a thread of its own and may call any function of this library.
 #[allow(non_camel_case_types)]
 pub type syncswim_watch_fn = Option<unsafe extern "C" fn(context: *mut c_void, change: *mut syncswim_change)>;
 
@@ -57,12 +56,12 @@ static CHANGES: Registry<syncswim_change, [Vec<CString>; 3]> = Registry::new("ch
 
 struct Object {
     watch: Arc<Watch>,
-    /// How the watch is read, if not by plain waiting.
+    /// The forwarder that reads the watch, unless the program reads it by waiting.
     forwarder: Mutex<Option<Arc<Forwarder>>>,
 }
 
 impl Object {
-    /// Makes a forwarder the one that reads the watch, unless there is one. Says which it is, and whether it is the given one.
+    /// Makes a forwarder the reader of the watch, unless it has one. Returns the reader, and whether it is the given one.
     fn install(&self, forwarder: Forwarder) -> (Arc<Forwarder>, bool) {
         let forwarder = Arc::new(forwarder);
         let installed = Arc::clone(self.forwarder.lock().get_or_insert_with(|| Arc::clone(&forwarder)));
@@ -148,9 +147,9 @@ pub unsafe extern "C" fn syncswim_watch_fd(watch: *const syncswim_watch, out: *m
     })
 }
 
-/// Has a thread of the watch's own call `callback` with each change, the first one included, until the watch is
-/// freed or none will come any more. Then, or if this call fails, `release` is called once with the context,
-/// unless it is NULL. One callback per watch, and none together with a descriptor.
+/// Calls `callback` on a thread of the watch's own with each change, the first one included, until the watch is freed or
+/// there will be no more changes. Then, or if this call fails, `release` is called once with the context, unless it is NULL.
+/// A watch has one callback at most, and none together with a descriptor.
 ///
 /// syncswim_watch_free waits for a callback that is under way, unless it is called from it.
 ///

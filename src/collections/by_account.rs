@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_of_whoever_has_most_makes_room() {
+    fn the_first_item_of_the_largest_account_makes_room() {
         let mut all = ByAccount::default();
         assert_eq!(all.first_of_largest(), None);
         let things = [(1, 5), (2, 4), (2, 3), (3, 2), (3, 1)];

@@ -14,9 +14,9 @@ use parking_lot::Mutex;
 
 use crate::reader::Reader;
 
-/// What waits in a mailbox. `pop` runs under its lock and so should be O(1): move out, convert later.
+/// The content of a mailbox. `pop` runs under its lock and so should be O(1): move out, convert later.
 pub(crate) trait Queue {
-    /// What a reader gets.
+    /// The item that a reader receives.
     type Item;
 
     /// Takes the oldest item.

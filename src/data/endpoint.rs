@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// A node of the membership protocol and the layer above it, driven as [`Node`] says.
+/// A node of the membership protocol with its data layer, driven as [`Node`] describes.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) node: Node,
@@ -30,7 +30,7 @@ pub(crate) struct Endpoint {
     rounds: Rounds,
     /// There may be no round yet for what waits.
     waits_for_round: bool,
-    /// Broadcasts that are given to each member, and what becomes of that.
+    /// Large broadcasts that are sent to each member, with their results.
     pub(super) large: Vec<(Arc<broadcasts::Item>, Subscription<Results>)>,
 }
 
@@ -55,7 +55,7 @@ impl Endpoint {
         self.key_values.view()
     }
 
-    /// Takes in a datagram.
+    /// Processes a datagram.
     pub(crate) fn handle_datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8]) {
         let waiting = self.node.waiting_transmits();
         self.node.handle_datagram(now, from, bytes);
@@ -66,7 +66,7 @@ impl Endpoint {
         self.settle(now);
     }
 
-    /// Does what is due.
+    /// Fires the timers that are due.
     pub(crate) fn handle_timeout(&mut self, now: Time) {
         if self.node.poll_timeout().is_some_and(|at| at <= now) {
             self.node.handle_timeout(now);
@@ -84,10 +84,10 @@ impl Endpoint {
         Time::earlier(round, Time::earlier(self.node.poll_timeout(), Time::earlier(sent, state)))
     }
 
-    /// Writes the next datagram into `buffer`, and says whereto.
+    /// Writes the next datagram into `buffer`, and returns its destination.
     pub(crate) fn poll_transmit(&mut self, buffer: &mut Vec<u8>) -> Option<Destination> {
         let Some(to) = self.node.poll_transmit(buffer) else {
-            // What was added may be all that waited.
+            // The additions may have been all that waited.
             self.ask_for_room(self.node.now());
             let to = self.messages.poll_transmit(&mut self.node, buffer);
             return to.or_else(|| self.broadcasts.poll_transmit(&mut self.node, buffer));
@@ -96,7 +96,7 @@ impl Endpoint {
         Some(to)
     }
 
-    /// The next thing to do or to pass on.
+    /// The next output that the driver must do or pass on.
     pub(crate) fn poll_output(&mut self) -> Option<Output> {
         let output = self.node.poll_output()?;
         if let Output::Event(event) = &output {
@@ -122,7 +122,7 @@ impl Endpoint {
         metrics
     }
 
-    /// Takes in a stream that another node opened.
+    /// Takes a stream that another node opened.
     pub(crate) fn accept_stream(&mut self, now: Time, from: SocketAddr) -> Option<StreamId> {
         self.node.accept_stream(now, from)
     }
@@ -132,7 +132,7 @@ impl Endpoint {
         self.node.stream_began(now, stream);
     }
 
-    /// What to do next with a stream.
+    /// The next step of a stream.
     pub(crate) fn poll_stream(&mut self, now: Time, stream: StreamId, buffer: &mut Vec<u8>) -> StreamStep {
         if self.messages.has(stream) && self.messages.write_frame(&mut self.node, now, stream, buffer) {
             return StreamStep::Send;
@@ -148,7 +148,7 @@ impl Endpoint {
         step
     }
 
-    /// Takes in a frame.
+    /// Processes a frame.
     pub(crate) fn handle_frame(&mut self, now: Time, stream: StreamId, bytes: &[u8]) {
         self.node.handle_frame(now, stream, bytes);
         // Else the frame stands for a datagram.
@@ -158,7 +158,7 @@ impl Endpoint {
         self.settle(now);
     }
 
-    /// A stream could not be opened, broke off or took too long.
+    /// A stream could not be opened, broke or took too long.
     pub(crate) fn handle_stream_failure(&mut self, now: Time, stream: StreamId, failure: StreamFailure) {
         self.node.handle_stream_failure(now, stream, failure);
         self.settle(now);
@@ -213,7 +213,7 @@ impl Endpoint {
         }
     }
 
-    /// Adds to a packet that the protocol wrote, if it goes to a member that takes more.
+    /// Adds to a packet that the protocol wrote, if its recipient takes more.
     fn add(&mut self, buffer: &mut Vec<u8>) {
         let state = self.key_values.is_waiting() || self.key_values.digest() != 0;
         if !state && !self.broadcasts.adds(self.node.now()) {

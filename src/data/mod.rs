@@ -1,4 +1,4 @@
-//! What members say to each other beyond who is there, sans-I/O, on top of [`swim`](crate::swim).
+//! The data that members send each other beyond membership, sans-I/O, on top of [`swim`](crate::swim).
 //!
 //! An `endpoint` is a node with all of it: both drivers, [`gossip`](crate::gossip) and `sim`, run endpoints. `messages` are
 //! for one member, `broadcasts` for all, `key_values` the map that each member owns. `sync` is the stream in which two

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::swim::Time;
 
-/// How many per second, on average, and how many may come at once.
+/// The number per second, on average, and the number that may come at once.
 pub(super) type Rate = (u32, u32);
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -13,7 +13,7 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// Whether one more is within the rate; if so, it is counted.
+    /// Whether one more is within the rate; if so, counts it.
     pub(super) fn take(&mut self, now: Time, (per_second, burst): Rate) -> bool {
         let interval = Duration::from_secs(1) / per_second;
         let begin = self.paid_until.max(now);

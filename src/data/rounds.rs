@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::swim::Time;
 
-/// Of five rounds that there may be, data have four.
+/// Of five possible rounds, data have four.
 const SHARE: f64 = 4.0 / 5.0;
 /// Rounds that may come early: half of those that the protocol has credit for.
 const BURST: u32 = 5;
@@ -18,14 +18,14 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    /// Data went out in packets that count, of this moment.
+    /// Data went out in packets that count as transmissions, at this time.
     pub(super) fn note(&mut self, now: Time, interval: Duration) {
         if self.last.replace(now) != Some(now) {
             self.paid_until = self.paid_until.max(now) + interval.div_f64(SHARE);
         }
     }
 
-    /// When there may be the next round.
+    /// When the next round may be.
     pub(super) fn next(&self, interval: Duration) -> Time {
         Time::from_origin(self.paid_until.since(Time::ZERO + interval * BURST))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::swim::Account;
 
-/// How many of something, and their bytes.
+/// A number of items, and their bytes.
 pub(super) type Size = (usize, usize);
 
 /// What a table holds, in all and of each account; `None` is this node's own, and [`Account::UNMET`] what others say of
@@ -49,7 +49,7 @@ impl Shares {
         }
     }
 
-    /// The account that has most, which makes room where what is held may be dropped.
+    /// The account with the most, which makes room where items may be dropped.
     pub(super) fn largest(&self, by: impl Fn(&Size) -> usize) -> Option<Account> {
         self.of.iter().max_by_key(|(_, size)| by(size)).and_then(|(account, _)| *account)
     }

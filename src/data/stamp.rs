@@ -15,8 +15,8 @@ use crate::swim::Time;
 /// How far ahead of this node's clock a stamp counts.
 const AHEAD: Duration = Duration::from_secs(600);
 
-/// When something was set or broadcast, in an order that follows causes: what a member says after it has heard of another
-/// thing has a greater stamp. It is not a time: the clocks of members differ.
+/// The time at which a value was set or a broadcast sent, in an order that follows causes: after a member has received a
+/// stamp, it gives greater ones. It is not a wall-clock time, since the clocks of members differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Stamp(pub(crate) u64);
 
@@ -49,13 +49,13 @@ impl Stamps {
         Self { epoch, start, latest: 0 }
     }
 
-    /// The stamp of something new.
+    /// A stamp for a new value or broadcast.
     pub(super) fn next(&mut self, now: Time) -> u64 {
         self.latest = self.of(now, Duration::ZERO).max(self.latest.saturating_add(1));
         self.latest
     }
 
-    /// Takes in a stamp, and says as what it counts here.
+    /// Processes a stamp, and returns the one that counts here.
     pub(super) fn on_stamp(&mut self, now: Time, stamp: u64) -> u64 {
         let counts = stamp.min(self.of(now, AHEAD));
         self.latest = self.latest.max(counts);

@@ -1,4 +1,4 @@
-//! Decides when an address has left that look-ups do not return any more. To be absent from one answer is not enough.
+//! Decides when an address that look-ups no longer return has left. Absence from one answer is not enough.
 //!
 //! A name server may return only a part of all addresses, a different part each time, and several servers may know different
 //! parts. So an address has left only when several complete look-ups in a row missed it, or its time to live is over. If the
@@ -12,27 +12,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// For this many complete look-ups answers count as rotating after they were seen to rotate.
+/// For this many complete look-ups after a rotation was seen, answers count as rotating.
 const ROTATION_MEMORY: u32 = 20;
-/// The most addresses that count as present. Beyond it those that were missed most often leave.
+/// The most addresses that count as present. Beyond it, the addresses that were missed most often leave.
 const MAX_PRESENT: usize = 4096;
-/// The probability at which absence is no longer chance.
+/// The probability below which an absence does not count as chance.
 const UNLIKELY: f64 = 1e-6;
 
-/// When an address has left that is not returned any more.
+/// When an address that is no longer returned has left.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rule {
-    /// After this many complete look-ups in a row without it.
+    /// After this many consecutive complete look-ups without it.
     pub(super) misses: u32,
     pub(super) ttl: Ttl,
 }
 
-/// After which time without a look-up that returns it, if that comes before the misses.
+/// The time after which an address that no look-up returned has left, if that comes before the misses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ttl {
     Unlimited,
     Fixed(Duration),
-    /// As the record of the address says.
+    /// The time to live of the address's record.
     #[cfg_attr(
         not(feature = "dns-client"),
         allow(dead_code, reason = "only the DNS client of this crate knows it")
@@ -44,7 +44,7 @@ pub(super) enum Ttl {
 pub(super) struct Presence {
     rule: Rule,
     present: BTreeMap<String, Seen>,
-    /// Left by the last complete look-up.
+    /// The addresses that left at the last complete look-up.
     vanished: BTreeSet<String>,
     /// Complete look-ups since the answers were last seen to rotate.
     since_rotation: u32,
@@ -55,11 +55,11 @@ struct Seen {
     last: Instant,
     ttl: Option<Duration>,
     misses: u32,
-    /// Of this many misses in a row, if each answer were a random choice.
+    /// The probability of this many consecutive misses, if each answer were a random choice.
     probability: f64,
 }
 
-/// What an answer changes.
+/// The effect of an answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
     pub(super) active: Vec<String>,
@@ -99,14 +99,14 @@ impl Presence {
         Changes { active, left, removed }
     }
 
-    /// Counts a miss for each address that the answer lacks. Returns those that have left by it.
+    /// Counts a miss for each address that the answer lacks. Returns the addresses that have left because of it.
     fn miss(&mut self, answer: &BTreeMap<String, Option<Duration>>, now: Instant) -> Vec<String> {
         let share = answer.len() as f64 / self.present.len().max(1) as f64;
         let mut left = Vec::new();
         for (peer, seen) in self.present.iter_mut().filter(|(peer, _)| !answer.contains_key(*peer)) {
             seen.misses = seen.misses.saturating_add(1);
             seen.probability *= 1.0 - share;
-            // With a limit of one miss, answers are taken at their word.
+            // With a limit of one miss, every answer counts as complete.
             let may_be_chance =
                 self.rule.misses > 1 && self.since_rotation < ROTATION_MEMORY && seen.probability > UNLIKELY;
             if !may_be_chance && self.rule.ends(seen, now) {
@@ -118,7 +118,7 @@ impl Presence {
         left
     }
 
-    /// Bounds the memory if name servers return new addresses all the time: those that were missed most often leave.
+    /// Bounds the memory if name servers return new addresses all the time: the addresses that were missed most often leave.
     fn make_room(&mut self, left: &mut Vec<String>) {
         while self.present.len() > MAX_PRESENT {
             let missed = self.present.iter().filter(|(_, seen)| seen.misses > 0);
@@ -147,7 +147,7 @@ impl Rule {
 mod tests {
     use super::*;
 
-    /// Look-ups every 30 s, and the addresses that left by them.
+    /// Look-ups every 30 s, and the addresses that left because of them.
     struct Scenario {
         presence: Presence,
         now: Instant,

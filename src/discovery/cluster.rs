@@ -87,7 +87,7 @@ struct Run {
 /// reference, so that the watches end with the last thread, however that ends.
 struct WatchCloser {
     membership: Membership,
-    /// Nothing is sent: to drop it disconnects [`ClusterHandle::receiver`].
+    /// Nothing is sent: dropping it disconnects [`ClusterHandle::receiver`].
     _finished: Sender<Infallible>,
 }
 
@@ -107,8 +107,8 @@ impl Cluster {
         self
     }
 
-    /// The membership. This handle speaks for the application, not for a discovery: what it says about a peer is final until a
-    /// discovery says something new about that peer.
+    /// The membership. Reports through this handle are the application's: about a peer they decide until a discovery reports
+    /// something new about it.
     #[must_use]
     pub fn membership(&self) -> &Membership {
         &self.watched.membership
@@ -243,7 +243,7 @@ impl Drop for ClusterHandle {
 }
 
 impl Run {
-    /// Keeps the first failure, and stops everything.
+    /// Stores the first failure, and stops everything.
     fn fail(&self, error: Error) {
         // A later error is dropped after the lock is released, because its drop may be code of the user.
         let later = {
@@ -261,7 +261,7 @@ impl Drop for WatchCloser {
     }
 }
 
-/// Runs code of a discovery. Its error or panic becomes an error that names the discovery.
+/// Runs code of a discovery. An error or a panic becomes an error that names the discovery.
 fn guard(name: &str, call: impl FnOnce() -> Result<(), BoxError>) -> Result<(), Error> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => result.map_err(|source| Error::Discovery { name: name.into(), source }),

@@ -68,7 +68,7 @@ pub trait Resolver: Send + 'static {
     ///
     /// # Errors
     ///
-    /// Any failure, also if these may not be all addresses. It is logged, and the look-up repeated after the next interval.
+    /// Any failure, also if the addresses may be incomplete. It is logged, and the look-up repeated after the next interval.
     fn resolve(&mut self, host: &str) -> io::Result<Vec<IpAddr>>;
 }
 
@@ -93,24 +93,25 @@ impl DnsDiscovery {
         Self { interval, ..self }
     }
 
-    /// The number of look-ups in a row that must miss an address before it has left. Failed and partial ones do not count. If
-    /// the answers are seen to rotate, it takes as many more as are needed for the absence not to be chance. 1 takes each answer
-    /// at its word, for name servers that always return all addresses. Zero is an error of the start. Defaults to 3.
+    /// The number of consecutive look-ups that must miss an address before it has left. Failed and incomplete look-ups do
+    /// not count. If the answers are seen to rotate, more are needed, until the absence is too unlikely to be chance. With 1
+    /// every answer counts as complete, for name servers that always return all addresses. Zero is an error of the start.
+    /// Defaults to 3.
     #[must_use]
     pub fn misses(self, misses: u32) -> Self {
         Self { rule: Rule { misses, ..self.rule }, ..self }
     }
 
-    /// The time without a look-up that returns it after which an address has left, if that comes before
-    /// [`misses`](Self::misses) look-ups. It is checked at each complete look-up; where answers rotate, the absence must also be
-    /// too long to be chance. Defaults to no limit.
+    /// The time after which an address that no look-up returned has left, if that comes before [`misses`](Self::misses)
+    /// look-ups. It is checked at each complete look-up; where answers rotate, the absence must also be too long to be
+    /// chance. Defaults to no limit.
     #[must_use]
     pub fn ttl(self, ttl: Duration) -> Self {
         Self { rule: Rule { ttl: Ttl::Fixed(ttl), ..self.rule }, ..self }
     }
 
-    /// As [`ttl`](Self::ttl), with the time to live of each address's own record (RFC 1035, section 3.2.1), which is known for
-    /// `dns+` and `dnssrv+`. Name servers that cache return the rest of it.
+    /// As [`ttl`](Self::ttl), with the time to live of each address's own record (RFC 1035, section 3.2.1), which is known
+    /// for `dns+` and `dnssrv+`. A name server that caches a record returns its remaining time.
     #[cfg(feature = "dns-client")]
     #[must_use]
     pub fn record_ttl(self) -> Self {
@@ -125,7 +126,7 @@ impl DnsDiscovery {
         Self { servers: servers.into_iter().collect(), ..self }
     }
 
-    /// What resolves names without a prefix. Defaults to [`SystemResolver`].
+    /// The resolver of names without a prefix. Defaults to [`SystemResolver`].
     ///
     /// # Examples
     ///
@@ -203,12 +204,12 @@ fn tell(
     membership.remove(changes.removed);
 }
 
-/// What is looked up.
+/// The subject of a look-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Subject {
-    /// A host, by the resolver; and the port of each peer.
+    /// A host, for the resolver, and the port of its peers.
     Host(String, Option<u16>),
-    /// By the DNS client of this crate.
+    /// A query of this crate's DNS client.
     Query(Query),
 }
 
@@ -258,7 +259,7 @@ impl DnsDiscovery {
     }
 }
 
-/// What an address is called.
+/// The peer's name for an address.
 fn peer(ip: IpAddr, port: Option<u16>) -> String {
     port.map_or_else(|| ip.to_string(), |port| SocketAddr::new(ip, port).to_string())
 }

@@ -86,7 +86,7 @@ impl GossipDiscovery {
     /// As [`GossipConfig::from_env`].
     pub fn from_env(prefix: &str) -> Result<Self, Error> {
         let mut options = Options::default();
-        // The other keys are not given to it.
+        // `set` is called with the keys of [`Options::KEYS`] alone, so nothing is set on this configuration.
         let mut none = GossipConfig::lan("");
         let set = |key: &str, value: &str| options.set(&mut none, key, value);
         let config = Variables::read(prefix, std::env::vars_os())?.into_config(Options::KEYS, set)?;
@@ -114,20 +114,20 @@ impl GossipDiscovery {
         self.options.set(&mut self.node.config, key, value)
     }
 
-    /// Has the node join the cluster of this seed once it is started. A seed is `host:port`, `host` for the
-    /// port that this node binds, or [something else](GossipConfig::seeds) that leads to addresses. May be called for any
-    /// number of seeds. Each is resolved and tried repeatedly, with back-off, for as long as the node runs.
+    /// Makes the node join the cluster of this seed after its start. A seed is `host:port`, `host` for the port that this
+    /// node binds, or [another form](GossipConfig::seeds) that leads to addresses. May be called for any number of seeds.
+    /// Each is resolved and tried repeatedly, with back-off, for as long as the node runs.
     #[must_use]
     pub fn join(mut self, seed: impl Into<String>) -> Self {
         self.node.config.seeds.push(seed.into());
         self
     }
 
-    /// Takes the active peers of another discovery as seeds, beside those of the configuration. A new one is tried at once,
-    /// and later with the others for as long as the discovery lists it. There are at most 1,024. A seed does not become a
-    /// peer by this, only once its node is a member. Each must be of the kinds `host:port`, `host`, `dns+…` or `dnssrv+…`;
-    /// others are left out, with a warning. May be called for any number of discoveries. If one fails, this discovery ends
-    /// with its error.
+    /// Takes the active peers of another discovery as seeds, in addition to those of the configuration. A new seed is tried
+    /// at once, and later with the others for as long as the discovery lists it. There are at most 1,024. A seed becomes a
+    /// peer only once its node is a member. Each must have the form `host:port`, `host`, `dns+…` or `dnssrv+…`; others are
+    /// left out, with a warning. May be called for any number of discoveries. If one of them fails, this discovery ends with
+    /// its error.
     ///
     /// # Examples
     ///
@@ -168,15 +168,15 @@ impl GossipDiscovery {
         self
     }
 
-    /// What members are called in the membership. Defaults to their addresses.
+    /// The name of a member in the membership. Defaults to its address.
     #[must_use]
     pub fn peer_name(mut self, peer_name: PeerName) -> Self {
         self.options.peer_name = peer_name;
         self
     }
 
-    /// Whether the node leaves the cluster when it is stopped, so that others see it as left. Otherwise it just ends, and
-    /// others find that it failed. Defaults to true.
+    /// Whether the node leaves the cluster when it is stopped, so that others see it as left. Otherwise it ends without a
+    /// leave, and others declare it failed. Defaults to true.
     #[must_use]
     pub fn leave_on_stop(mut self, leave_on_stop: bool) -> Self {
         self.options.leave_on_stop = leave_on_stop;
@@ -215,7 +215,7 @@ impl GossipDiscovery {
     }
 }
 
-/// Ends the node of a discovery that was bound but never started, even if somebody holds a handle to it.
+/// Ends the node of a discovery that was bound but never started, even if a handle to it remains.
 impl Drop for GossipDiscovery {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.handle.get().map(Gossip::abort) {
@@ -324,7 +324,7 @@ impl SeedFeed {
     }
 }
 
-/// Counts failed attempts to join. After a success only one kind counts: nobody can reach this node after all.
+/// Counts failed attempts to join. After a success, attempts count only as failed if no member can reach this node.
 #[derive(Debug)]
 struct Patience {
     left: u32,
@@ -336,10 +336,10 @@ impl Patience {
         Self { left: attempts, joined: false }
     }
 
-    /// Counts how an attempt ended, and says whether it was the last failure that is allowed.
+    /// Counts the outcome of an attempt. Returns whether it was the last failure that is allowed.
     fn count_attempt(&mut self, tried: &JoinResult) -> bool {
         match tried {
-            // It has found itself alone.
+            // The node was alone, which is no failure.
             Ok(0) => {}
             Ok(_) => self.joined = true,
             Err(JoinProblem::AddressUnreachable { .. }) => self.left = self.left.saturating_sub(1),

@@ -1,5 +1,6 @@
-//! Where peers come from. A discovery owns its sockets and files, and tells a membership which peers it finds; it knows nothing
-//! of other discoveries. A [`Cluster`] runs them; [`GossipDiscovery`] has one of its own for those that find its seeds.
+//! Discoveries: sources of peers. A discovery owns its sockets and files, and reports the peers that it finds to a
+//! membership; it does not know other discoveries. A [`Cluster`] runs them; [`GossipDiscovery`] has a cluster of its own for
+//! the discoveries of its seeds.
 
 mod absence;
 mod cluster;
@@ -58,8 +59,8 @@ pub trait Discovery: Send + 'static {
     /// Its name in errors, and in that of its thread.
     fn name(&self) -> Cow<'_, str>;
 
-    /// Acquires what can be refused, such as a port, on the thread that calls [`Cluster::start`](crate::Cluster::start), so
-    /// that a refusal is an error of that call. Does nothing by default.
+    /// Acquires resources that can be refused, such as a port, on the thread that calls
+    /// [`Cluster::start`](crate::Cluster::start), so that a refusal is an error of that call. Does nothing by default.
     ///
     /// # Errors
     ///
@@ -68,11 +69,11 @@ pub trait Discovery: Send + 'static {
         Ok(())
     }
 
-    /// Tells `membership` which peers it finds, until `stop` is raised. Then it should return promptly, because a program
-    /// that waits for the end of the cluster waits for it.
+    /// Reports the peers that it finds to `membership` until `stop` is raised. Then it should return promptly, because a
+    /// program that waits for the end of the cluster waits for it.
     ///
     /// This handle of the membership (and any clone of it) reports for this discovery alone: a peer is active while any
-    /// discovery says so. To return without an error before the stop leaves the other discoveries running.
+    /// discovery reports it as active. If the call returns without an error before the stop, the other discoveries go on.
     ///
     /// A watch of `membership` ends only after every discovery has ended. So a discovery that reads one has to wait for `stop`
     /// as well, with [`select!`](crossbeam_channel::select).

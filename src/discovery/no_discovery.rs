@@ -27,7 +27,7 @@ pub struct NoDiscovery {
 }
 
 impl NoDiscovery {
-    /// Exactly these peers.
+    /// A discovery of exactly these peers.
     #[must_use]
     pub fn new(peers: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { peers: peers.into_iter().map(Into::into).collect() }

@@ -1,4 +1,4 @@
-//! What a `GossipDiscovery` adds to the configuration of its node, and how all of it is set by text.
+//! The options that a `GossipDiscovery` adds to the configuration of its node, and setting all of them by text.
 
 use super::PeerName;
 use crate::{
@@ -22,7 +22,7 @@ impl Default for Options {
 impl Options {
     pub(crate) const KEYS: &[&str] = &["attempts", "peer_name", "leave_on_stop"];
 
-    /// Sets one of them or, by any other key, a field of the node's configuration. If it cannot, all is as it was.
+    /// Sets an option or, by any other key, a field of the node's configuration. If that fails, nothing has changed.
     pub(crate) fn set(&mut self, node: &mut GossipConfig, key: &str, value: &str) -> Result<(), Error> {
         match key {
             "attempts" => {

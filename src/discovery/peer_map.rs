@@ -1,4 +1,4 @@
-//! The members of a node as peers of a membership: what each is called, and which members stand for which peer.
+//! The members of a node as peers of a membership: the peer's name for each member, and the members of each peer.
 
 use std::{collections::HashMap, fmt, mem, str::FromStr, sync::Arc};
 
@@ -8,7 +8,7 @@ use crate::{
     text::{Quoted, serde_as_text},
 };
 
-/// What a member is called in the membership.
+/// The name of a member in the membership.
 ///
 /// As a text it is `address`, `name` or `tag:KEY`.
 ///
@@ -27,10 +27,10 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum PeerName {
-    /// Its address with port: what others can connect to.
+    /// Its address with port, which others can connect to.
     #[default]
     Address,
-    /// Its name: what stays the same when it moves.
+    /// Its name, which stays the same when it moves.
     Name,
     /// The value of the tag with this key. A member without this tag is not a peer.
     Tag {
@@ -89,17 +89,17 @@ pub(crate) fn departure(member: &Member) -> Option<Departure> {
     }
 }
 
-/// Which members stand for which peer, and what the membership is told of it. Several members may stand for one peer, such as
-/// a node that was restarted under a new name at its old address.
+/// The members of each peer, and the reports to the membership. Several members may belong to one peer, such as a node that
+/// was restarted under a new name at its old address.
 pub(super) struct PeerMap<'a> {
     peer_name: &'a PeerName,
     membership: &'a Membership,
-    /// The peer that each member stands for; and how the member departed, if it is not live.
+    /// The peer of each member; and how the member departed, if it is not live.
     members: HashMap<Arc<str>, (Peer, Option<Departure>)>,
     peers: HashMap<Peer, Counts>,
 }
 
-/// The members that stand for one peer.
+/// The members of one peer.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
     listed: usize,
@@ -112,7 +112,7 @@ impl<'a> PeerMap<'a> {
         Self { peer_name, membership, members: HashMap::new(), peers: HashMap::new() }
     }
 
-    /// Takes in an event of the node.
+    /// Processes an event of the node.
     pub(super) fn follow(&mut self, event: &Event) {
         match event {
             Event::Reaped { member, .. } => self.set(&member.name, None),
@@ -120,7 +120,7 @@ impl<'a> PeerMap<'a> {
         }
     }
 
-    /// Takes over all members, at the start or after events were lost.
+    /// Replaces all members, at the start or after events were lost.
     pub(super) fn reset(&mut self, members: &Members) {
         let mut reaped = mem::take(&mut self.members);
         for member in members {

@@ -8,7 +8,7 @@ use std::{
 
 /// The port of name servers.
 const PORT: u16 = 53;
-/// What resolv.conf(5) allows.
+/// The limit of resolv.conf(5).
 const MAX_SERVERS: usize = 3;
 const MAX_SEARCH: usize = 32;
 const MAX_NDOTS: usize = 15;

@@ -39,7 +39,7 @@ impl Kind {
     }
 }
 
-/// What an answer says of a name.
+/// The content of an answer about a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Records {
     pub(super) addrs: Vec<(IpAddr, Duration)>,

@@ -1,5 +1,5 @@
-//! DNS look-ups of our own, for what the system's resolver cannot do: SRV records, times to live, whether an answer is all
-//! there is, and giving up as soon as somebody stops.
+//! The library's own DNS look-ups, for functions that the system's resolver lacks: SRV records, times to live, whether an
+//! answer is complete, and giving up at a stop.
 //!
 //! Owns the prefixes `dns+` and `dnssrv+`, as Thanos, Cortex and Mimir have them. Messages are taken apart by `simple-dns`;
 //! all that needs it is behind the feature `dns-client`.
@@ -25,7 +25,7 @@ use crate::{
 #[cfg(feature = "dns-client")]
 pub(crate) use self::{conf::Conf, lookup::look_up};
 
-/// What to look up.
+/// A query: the name and the kind of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Query {
     kind: QueryKind,
@@ -42,7 +42,7 @@ pub(crate) enum QueryKind {
     Services,
 }
 
-/// What a look-up found.
+/// The result of a look-up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Lookup {
     pub(crate) found: Vec<Found>,
@@ -59,8 +59,8 @@ pub(crate) struct Found {
 }
 
 impl Query {
-    /// What a text with one of our prefixes asks for; `None` for any other text. The error continues a sentence that begins
-    /// with the text.
+    /// Parses a text with one of these prefixes; `None` for any other text. The error continues a sentence that begins with
+    /// the text.
     pub(crate) fn parse(text: &str) -> Option<Result<Self, String>> {
         let (prefix, rest) = text.split_once('+')?;
         let kind = match prefix {

@@ -23,7 +23,7 @@ pub enum JoinProblem {
         /// Where.
         addr: SocketAddr,
     },
-    /// What answers is not a node of this cluster.
+    /// The process that answers there is not a node of this cluster.
     #[non_exhaustive]
     Rejected {
         /// Where.

@@ -1,4 +1,4 @@
-//! What a running node does about single members, and says of how far they are.
+//! Calls on a running node about single members: removal, round-trip times, and the nearest members.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::{
     swim::{Member, Node, by_distance},
 };
 
-/// Members that are looked up while the node is locked once.
+/// How many members are looked up under one lock of the node.
 const PIECE: usize = 512;
 
 /// A member and how far it is, from [`Gossip::nearest`].
@@ -31,13 +31,14 @@ impl fmt::Display for NearMember {
 }
 
 impl Gossip {
-    /// Removes a failed member from the cluster, in the views of all: see [`Removal`]. Nobody tries to reach it any more. Serf
-    /// calls this force-leave and prune.
+    /// Removes a failed member from the cluster, in the views of all: see [`Removal`]. No member tries to reach it any more.
+    /// Serf calls this force-leave and prune.
     ///
     /// This is a verdict, not a ban: a live member refutes it as soon as it hears of it, and a restarted one joins as usual.
-    /// The tombstone, kept for [`forget_after`](crate::swim::Config::forget_after), stops old updates from listing the member
-    /// again. The [majority](crate::Membership::majority) counts members that left, so [`Removal::Reap`] makes it smaller. If
-    /// each half of a partitioned cluster removes the other, they find each other again only through their seeds.
+    /// The tombstone, kept for [`forget_after`](crate::swim::Config::forget_after), stops old updates from listing the
+    /// member again. The [majority](crate::Membership::majority) counts members that left, so [`Removal::Reap`] makes it
+    /// smaller. If each half of a partitioned cluster removes the other, the halves find each other again only through their
+    /// seeds.
     ///
     /// In a [`Membership`](crate::Membership) the peer is in `left` after [`Removal::Leave`], and failed no longer; it is
     /// removed from there after [`Removal::Reap`], and in any case once the member is reaped.
@@ -62,10 +63,10 @@ impl Gossip {
         Ok(())
     }
 
-    /// How long a datagram takes to a member and back, from this node's last probes of it. A node probes one member each
+    /// The round-trip time of a datagram to a member, from this node's last probes of it. A node probes one member each
     /// [`probe_interval`](crate::swim::Config::probe_interval), so among many members a measurement may be old: see
-    /// [`Rtt::age`]. `None` for itself, for names that are not listed, and before the member has answered a probe at its
-    /// present address by datagram.
+    /// [`Rtt::age`]. `None` for this node itself, for names that are not listed, and before the member has answered a probe
+    /// at its present address by datagram.
     ///
     /// ```
     /// use std::time::Duration;
@@ -82,9 +83,10 @@ impl Gossip {
         self.running.node.command(|node, now| node.rtt(now, member))
     }
 
-    /// The live members that a filter matches and whose [round-trip time](Self::rtt) this node has measured, the nearest first,
-    /// at most `most`. Members whose times differ by less than a millisecond or an eighth count as equally near: their order does
-    /// not change with each measurement, and each node prefers others of them, so that not all choose the same. O(n log n).
+    /// The live members that a filter matches and whose [round-trip time](Self::rtt) this node has measured, the nearest
+    /// first, at most `most`. Members whose times differ by less than a millisecond or an eighth count as equally near:
+    /// their order does not change with each measurement, and differs from node to node, so that not all nodes choose the
+    /// same member. O(n log n).
     ///
     /// ```
     /// use syncswim::{Filter, Gossip, GossipConfig};
@@ -99,7 +101,7 @@ impl Gossip {
     pub fn nearest(&self, filter: &Filter, most: usize) -> Vec<NearMember> {
         let members = self.members();
         let live: Vec<_> = members.matching(filter).filter(|member| member.state.is_live()).collect();
-        // In pieces, and nothing else under the lock: meanwhile the node takes nothing in.
+        // In pieces, and with nothing else under the lock, since the node takes in no datagrams meanwhile.
         let rtts = live.chunks(PIECE).flat_map(|piece| {
             let rtts = |node: &Node, now| piece.iter().map(|member| node.rtt(now, &member.name)).collect();
             self.running.node.command::<Vec<_>>(|node, now| rtts(node, now))

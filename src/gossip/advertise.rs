@@ -1,5 +1,5 @@
-//! Chooses the address that other nodes are told: one that they can send to. It is never unspecified, and loopback only if
-//! the cluster is on this host.
+//! Chooses the address that a node advertises: one that other nodes can send to. It is never unspecified, and loopback only
+//! if the cluster is on this host.
 
 use std::{
     io,
@@ -19,14 +19,14 @@ use crate::{
     text::some_of,
 };
 
-/// Addresses set aside for documentation (RFC 5737, RFC 3849): the way there is the default route. Nothing is sent.
+/// Addresses reserved for documentation (RFC 5737, RFC 3849), to find the default route. Nothing is sent there.
 const ANYWHERE: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
 
-/// For routes, which are the same for every port.
+/// A port for route look-ups, which are the same for every port.
 const PORT: u16 = 9;
 
-/// What the system says of this host.
+/// What the operating system reports about this host.
 pub(super) trait Host {
     /// The address from which it would send to another.
     fn source_toward(&self, to: IpAddr) -> Option<IpAddr>;
@@ -42,7 +42,7 @@ pub(super) struct System;
 impl Host for System {
     fn source_toward(&self, to: IpAddr) -> Option<IpAddr> {
         let socket = UdpSocket::bind((any_of(to), 0)).ok()?;
-        // Nothing is sent: the route alone is looked up.
+        // Nothing is sent: connecting only looks up the route.
         socket.connect((to, PORT)).ok()?;
         Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
     }
@@ -61,7 +61,7 @@ impl Host for System {
         if !addrs.is_empty() || !literals.is_empty() {
             return Ok([addrs, literals].concat());
         }
-        // The route to one of a list is enough, and each may block.
+        // The route to one seed of the list is enough, and each look-up may block.
         let found = seeds.iter().find_map(|seed| {
             let addrs = Seed::parse_listed(seed).ok()?.resolve(PORT, &|| false).ok()?.addrs;
             Some(addrs).filter(|addrs| !addrs.is_empty())
@@ -70,7 +70,7 @@ impl Host for System {
     }
 }
 
-/// The address that others are told by a node that is bound so.
+/// The address that a node with these bound sockets advertises.
 pub(super) fn choose(
     config: &GossipConfig,
     bound: SocketAddr,
@@ -90,8 +90,7 @@ pub(super) fn choose(
     Ok(SocketAddr::new(ip, bound.port()))
 }
 
-/// Refuses a name that is loopback here, as a host's own name is on many systems: the node would be alone, and nothing would
-/// say so.
+/// Refuses a name that is loopback here, as a host's own name is on many systems: the node would be alone without any error.
 pub(super) fn check_name_bound(config: &GossipConfig, to: IpAddr) -> Result<(), Error> {
     let is_chance = |name| !is_localhost(name) && interfaces::named(name).is_empty();
     let is_alone = to.is_loopback() && config.advertise.is_none() && !Seeds::of(&config.seeds).are_here();
@@ -105,7 +104,7 @@ pub(super) fn check_name_bound(config: &GossipConfig, to: IpAddr) -> Result<(), 
     Ok(())
 }
 
-/// Whether a node that is bound there can send to an address: from loopback, other hosts are not reached.
+/// Whether a node that is bound there can send to an address: from loopback it reaches no other host.
 pub(super) fn is_reached_from(bound: IpAddr, to: IpAddr, host: &dyn Host) -> bool {
     !bound.is_loopback() || to.is_loopback() || host.source_toward(to) == Some(to)
 }
@@ -135,7 +134,7 @@ fn of_text(
         let ip = addr.ip();
         family.reaches(ip) && problem_of(ip).is_none() && (name.is_none_or(is_localhost) || is_meant(ip))
     };
-    // If the name has addresses of both families, one of the seeds' family.
+    // If the name has addresses of both families, take one of the seeds' family.
     let is_spoken = |addr: &&SocketAddr| seeds.elsewhere().any(|seed| seed.is_ipv4() == addr.is_ipv4());
     let fitting = || found.iter().filter(fits);
     let Some(addr) = fitting().find(is_spoken).or_else(|| fitting().next()) else {
@@ -172,13 +171,13 @@ impl<'a> Seeds<'a> {
         sorted
     }
 
-    /// Whether they say that the cluster is on this host.
+    /// Whether the seeds show that the cluster is on this host.
     fn are_here(&self) -> bool {
         let some = !self.literals.is_empty() || self.has_localhost;
         some && self.names.is_empty() && self.elsewhere().next().is_none()
     }
 
-    /// Those that are known to be no loopback addresses.
+    /// The seeds that are known not to be loopback addresses.
     fn elsewhere(&self) -> impl Iterator<Item = IpAddr> {
         self.literals.iter().copied().filter(|ip| !ip.is_loopback())
     }
@@ -204,7 +203,7 @@ fn is_localhost(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
 
-/// Finds the address of a host whose node is bound to all of them.
+/// The search for an address of a host whose node is bound to all of its addresses.
 struct Search<'a> {
     seeds: Seeds<'a>,
     bound: SocketAddr,
@@ -213,7 +212,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// What blocks, resolving names, comes only after what does not.
+    /// Name resolution, which blocks, comes after everything that does not block.
     fn find(&self) -> Result<IpAddr, Error> {
         if self.seeds.are_here() {
             return self.find_loopback().ok_or_else(|| self.error(&[]));
@@ -230,13 +229,13 @@ impl Search<'_> {
             .ok_or_else(|| self.error(&candidates))
     }
 
-    /// The address from which the first of these is reached that others can send to.
+    /// The source address of the first of these routes whose address others can send to.
     fn route(&self, to: impl IntoIterator<Item = IpAddr>) -> Option<IpAddr> {
         let reached = to.into_iter().filter(|to| self.family.reaches(*to));
         reached.filter_map(|to| self.host.source_toward(to)).find(|ip| self.fits(*ip))
     }
 
-    /// Whether members can send there: where all seeds are literal, they are of the seeds' family.
+    /// Whether members can send there: if all seeds are literal addresses, it has to be of their family.
     fn fits(&self, ip: IpAddr) -> bool {
         let is_spoken = self.seeds.elsewhere().any(|seed| seed.is_ipv4() == ip.is_ipv4());
         self.family.reaches(ip)
@@ -251,7 +250,7 @@ impl Search<'_> {
         seeds.find(|seed| self.family.reaches(*seed)).and_then(|seed| self.host.source_toward(seed))
     }
 
-    /// Blocks for each in turn.
+    /// Blocks for one name after the other.
     fn resolved<'s>(&'s self, names: &'s [&'s str]) -> impl Iterator<Item = IpAddr> + 's {
         let found = names.iter().filter_map(|name| self.host.resolve(name).ok());
         found.flatten().map(|addr| addr.ip().to_canonical()).filter(|ip| !ip.is_unspecified())

@@ -1,12 +1,12 @@
-//! Which address is advertised, on hosts of any kind.
+//! The advertised address on different kinds of hosts.
 
 use super::*;
 
-/// A host with these addresses, which reaches others from the first of their prefix, or by its default route.
+/// A host with these addresses, which reaches others from the first address of their prefix, or by its default route.
 #[derive(Default)]
 struct Fake {
     own: &'static [&'static str],
-    /// Which of its own addresses is the source towards what begins so.
+    /// The source address for destinations that begin with a prefix.
     routes: &'static [(&'static str, &'static str)],
     names: &'static [(&'static str, &'static [&'static str])],
 }
@@ -36,7 +36,7 @@ impl Host for Fake {
     }
 }
 
-/// What a node advertises, or what is wrong.
+/// The address that a node advertises, or the error.
 fn advertised(host: &Fake, bind: &str, seeds: &[&str]) -> String {
     let config = seeds.iter().fold(GossipConfig::lan("a").bind(bind), |config, seed| config.seed(*seed));
     config.validate().unwrap();
@@ -136,7 +136,7 @@ fn a_dual_stack_socket_advertises_the_family_of_its_seeds() {
     assert_eq!(advertised(&BOTH, "[::]:1", &["[fd00::9]:9"]), "fd00::5");
     assert_eq!(advertised(&BOTH, "[::]:1", &["six:9"]), "fd00::5");
     assert_eq!(advertised(&BOTH, "[::]:1", &[]), "10.0.0.5");
-    // An address of the other family is none that its members can send to.
+    // Its members cannot send to an address of the other family.
     const HALF: Fake = Fake { own: &["10.0.0.5", "10.1.0.5"], routes: &[("", "10.0.0.5")], names: &[] };
     assert!(advertised(&HALF, "[::]:1", &["[fd00::9]:9"]).contains("`advertise` is needed"));
 }

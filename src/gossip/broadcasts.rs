@@ -1,4 +1,4 @@
-//! Broadcasts: something for every member.
+//! Broadcasts: messages to every member.
 
 use std::{fmt, time::Duration};
 
@@ -20,21 +20,21 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BroadcastReport {
-    /// Which broadcast it was.
+    /// The broadcast.
     pub id: BroadcastId,
     /// Members that confirmed it.
     pub reached: usize,
-    /// Members that did not, by name. They may have got it all the same, or get it later.
+    /// Members that did not confirm it, by name. They may have received it, or may receive it later.
     pub missing: Vec<BroadcastMiss>,
-    /// How many of those that were reached confirmed it only when it was sent to them directly.
+    /// How many of those that were reached confirmed it only after it was sent to them directly.
     pub repaired: usize,
     /// The time after which half of those that were reached had confirmed it, by this node's clock; `None` if none was.
     pub p50: Option<Duration>,
-    /// The same for 99 of 100.
+    /// The time after which 99 of 100 of those had confirmed it.
     pub p99: Option<Duration>,
 }
 
-/// A member that is not known to have got a broadcast.
+/// A member that has not confirmed a broadcast.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BroadcastMiss {
@@ -56,7 +56,7 @@ impl fmt::Display for BroadcastReport {
 }
 
 impl BroadcastReport {
-    /// Whether all that were to confirm it have.
+    /// Whether every member that was asked has confirmed it.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty()
@@ -75,15 +75,15 @@ impl BroadcastReport {
 }
 
 impl Gossip {
-    /// Sends something to every member, this node included, and returns at once. It arrives in the
+    /// Sends a payload of at most 512 bytes to every member, this node included, and returns at once. It arrives in the
     /// [inboxes](Self::inbox) for `topic`, as a [`Message`](crate::Message) whose kind is
-    /// [`Broadcast`](crate::MessageKind::Broadcast). The payload is at most 512 bytes.
+    /// [`Broadcast`](crate::MessageKind::Broadcast).
     ///
-    /// Every member that stays live and connected for a minute gets it, once, in the order in which this node broadcasts;
-    /// unless more was broadcast in that minute than members keep (256, or 128 KiB). A member that joins or restarts later
-    /// may get the last few broadcasts, which are still spreading; it is not told about earlier ones. With a [state
-    /// file](crate::GossipConfig::state_file) a restarted member gets none again that its inboxes got, except those of the
-    /// last second before it was killed. A node may broadcast 50 times a second, and 256 times at once.
+    /// Every member that stays live and connected for a minute receives it, once, in the order of this node's broadcasts,
+    /// unless more was broadcast in that minute than members store (256 broadcasts, or 128 KiB). A member that joins or
+    /// restarts later may receive the last few broadcasts, which are still spreading, but no earlier ones. With a [state
+    /// file](crate::GossipConfig::state_file) a restarted member does not receive again what its inboxes already received,
+    /// except for the last second before it was killed. A node may broadcast 50 times a second, and 256 times at once.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
@@ -99,15 +99,15 @@ impl Gossip {
     /// ```
     ///
     /// # Errors
-    /// Nothing was sent: [`Error::Busy`] if that is too many, [`Error::TooLarge`], [`Error::Invalid`] if `topic` has not 1 to 64
-    /// bytes or disturbs a line (control characters, line separators, changes of direction); [`Error::Left`],
-    /// [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended.
+    /// Nothing was sent: [`Error::Busy`] if that is too often, [`Error::TooLarge`], [`Error::Invalid`] if `topic` has not 1
+    /// to 64 bytes or has characters that break or disguise a line (control characters, line separators, changes of
+    /// direction); [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended.
     pub fn broadcast(&self, topic: &str, payload: impl AsRef<[u8]>) -> Result<BroadcastId, Error> {
         self.broadcast_flagged(topic, payload.as_ref(), 0)
     }
 
-    /// [`broadcast`](Self::broadcast) of something that replaces what was broadcast to the topic before: a reader whose inbox
-    /// is full gets the newest of such a topic alone.
+    /// A [`broadcast`](Self::broadcast) that replaces earlier ones of this kind to the topic: a reader whose inbox is full
+    /// receives only the newest one.
     ///
     /// # Errors
     /// As `broadcast`.
@@ -115,17 +115,17 @@ impl Gossip {
         self.broadcast_flagged(topic, payload.as_ref(), FOLD)
     }
 
-    /// [`broadcast`](Self::broadcast), and waits until all members have confirmed that they have it, or for `limit`. Members
-    /// that have not confirmed at half of the time are sent it directly. A confirmation says that the member has it, not that
-    /// somebody reads it there.
+    /// A [`broadcast`](Self::broadcast) that waits until all members have confirmed it, or for `limit`. After half of that
+    /// time it is sent directly to the members that have not confirmed it. A confirmation says that the member has received
+    /// it, not that a program has read it there.
     ///
-    /// Members that were live at the call are counted. If there are more than 256, a sample of about 256 confirms; the report
+    /// Members that are live at the call are counted. If there are more than 256, a sample of about 256 confirms; the report
     /// gives the number.
     ///
     /// The payload is at most 1 MiB less 64 bytes. One of more than 512 bytes costs a stream for each member, as in
-    /// [`send_within`](Self::send_within): nobody passes it on, so all that were live are asked, and whoever is not reached in
-    /// `limit` does not get it later, and is told that one is lost. It has its place in the order of this node's broadcasts, but others
-    /// wait for it for two seconds at most.
+    /// [`send_within`](Self::send_within): members do not pass it on, so all that are live at the call are asked to confirm
+    /// it. A member that is not reached within `limit` does not receive it later, and is told that a broadcast is lost. It
+    /// has its place in the order of this node's broadcasts, but later ones wait for it for two seconds at most.
     ///
     /// ```
     /// use std::time::Duration;
@@ -141,8 +141,8 @@ impl Gossip {
     ///
     /// # Errors
     /// As `broadcast`: nothing was sent; [`Error::Invalid`] also if the limit is 0, and [`Error::Busy`] if 64 such calls are
-    /// under way, or 16 of more than 512 bytes and queries together. If the node ends during the call, [`Error::Stopped`] or
-    /// [`Error::Panicked`]: members may have got it.
+    /// under way, or 16 queries and calls with more than 512 bytes together. If the node ends during the call,
+    /// [`Error::Stopped`] or [`Error::Panicked`]: members may have received it.
     pub fn broadcast_confirmed(
         &self,
         topic: &str,

@@ -1,4 +1,4 @@
-//! A node before its start: for those who want more than [`Gossip::start`](crate::Gossip::start).
+//! A node before its start, for programs that need more than [`Gossip::start`](crate::Gossip::start).
 
 use std::{
     fmt,
@@ -30,7 +30,7 @@ use crate::Error;
 pub struct GossipBuilder {
     pub(crate) config: GossipConfig,
     pub(crate) sockets: Option<(UdpSocket, TcpListener)>,
-    /// What the node's events go to, from before it is started.
+    /// The destination of the node's events, which exists before the start.
     directory: Arc<Directory>,
 }
 
@@ -41,12 +41,12 @@ impl GossipBuilder {
     }
 
     /// Runs the node on sockets that are bound already: by a service manager (socket activation), in another network
-    /// namespace, or by a test that must know the port before. [`bind`](GossipConfig::bind) is ignored. The other fields apply,
-    /// and the advertised address is found in the same way as for sockets that the node binds itself.
+    /// namespace, or by a test that must know the port beforehand. [`bind`](GossipConfig::bind) is ignored. The other fields
+    /// apply, and the advertised address is found in the same way as for sockets that the node binds itself.
     ///
-    /// Both sockets must be bound to the same address and port. The UDP socket must not be connected, and the TCP socket must
-    /// listen. They are made blocking. Nothing else may read from them, also not through a duplicate descriptor.
-    /// [`recv_buffer`](GossipConfig::recv_buffer) is asked for.
+    /// Both sockets must be bound to the same address and port. The UDP socket must not be connected, and the TCP socket
+    /// must listen. The node makes them blocking, and asks for [`recv_buffer`](GossipConfig::recv_buffer). Nothing else may
+    /// read from them, not even through a duplicate descriptor.
     ///
     /// For streams to other nodes the node opens sockets of its own, from any port of the same address, unless that is
     /// unspecified. They are opened, and routes and names are looked up, in the network namespace of the thread that calls
@@ -57,14 +57,14 @@ impl GossipBuilder {
         self
     }
 
-    /// Subscribes to the events of the node before it is started, so that none is missed: the first one is that this node
-    /// itself has joined. A program that wants the members and what happens to them afterwards calls
+    /// Subscribes to the events of the node before it is started, so that none is missed: the first event says that this
+    /// node itself has joined. A program that wants the members and their later changes calls
     /// [`Gossip::follow`](crate::Gossip::follow) instead, at any time.
     pub fn events(&self) -> Events {
         self.directory.events()
     }
 
-    /// Binds the sockets, unless they were handed over, and starts the threads. What was handed over is used once.
+    /// Binds the sockets, unless the program provided them, and starts the threads. Provided sockets are used once.
     pub(super) fn run(&mut self) -> Result<Running, Error> {
         self.try_to_run().map_err(|error| self.config.by_variables(error))
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::swim::Time;
 
-/// The core's time starts this far back, so that the age of every departure can be told.
+/// The core's time starts at this value, so that every departure, however old, has a time on this clock.
 const ORIGIN: Duration = Duration::from_secs(20_000 * 3600);
 
 /// The steady clock that gives the core its time.

@@ -1,7 +1,7 @@
 //! The thread that owns the datagram socket and the clock.
 //!
-//! It waits for a datagram until the next deadline, takes in all that have arrived, fires the timers that are due, and sends
-//! and publishes the node's outputs.
+//! It waits for a datagram until the next deadline, takes in all datagrams that have arrived, fires the timers that are due,
+//! then sends the node's datagrams and publishes its events.
 
 use std::{io, mem, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -42,7 +42,7 @@ pub(super) struct ClockThread {
     pub(super) outbound: Outbound,
     pub(super) seeds: Arc<SeedLookup>,
     pub(super) counters: Arc<Counters>,
-    /// For the networks that are allowed.
+    /// For the allowed networks.
     pub(super) config: Arc<Config>,
     pub(super) seal: DatagramSeal,
     pub(super) own_address: OwnAddress,
@@ -64,7 +64,7 @@ impl ClockThread {
         self.journal.finish(self.node.now(), &mut Log);
     }
 
-    /// Sends, waits for a datagram until the next deadline, and fires what is due.
+    /// Sends, waits for a datagram until the next deadline, and fires the timers that are due.
     pub(super) fn turn(&mut self, udp: &Udp, buffer: &mut [u8]) {
         self.node.wakeup.begin();
         let deadline = self.flush(udp);
@@ -87,14 +87,14 @@ impl ClockThread {
         }
     }
 
-    /// Waits for a datagram and says whether there was one: then more may wait behind it.
+    /// Waits for a datagram. Returns whether one arrived, in which case more may wait behind it.
     fn receive(&mut self, udp: &Udp, buffer: &mut [u8], limit: Duration) -> io::Result<bool> {
         match udp.receive(buffer, limit) {
             Ok((len, from)) => {
                 self.take_in(from, &mut buffer[..len]);
                 Ok(true)
             }
-            // A signal ended the wait: something may have arrived.
+            // A signal ended the wait: a datagram may have arrived.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
             Err(error) if is_nothing(&error) => {
                 self.node.wakeup.timed_out();
@@ -104,7 +104,7 @@ impl ClockThread {
         }
     }
 
-    /// Takes in what has arrived, and sends the answers.
+    /// Takes in the datagrams that have arrived, and sends the answers.
     fn drain(&mut self, udp: &Udp, buffer: &mut [u8]) -> io::Result<()> {
         for _ in 0..MAX_TURNS {
             if !udp.drain(buffer, MAX_TAKEN, |from, bytes| self.take_in(from, bytes))? {
@@ -140,7 +140,7 @@ impl ClockThread {
         }
     }
 
-    /// Drains the node: sends its datagrams and acts on its outputs. Returns its next deadline.
+    /// Drains the node: sends its datagrams and handles its outputs. Returns its next deadline.
     fn flush(&mut self, udp: &Udp) -> Option<Time> {
         loop {
             let outbox = &mut self.outbox;
@@ -186,8 +186,8 @@ impl ClockThread {
             }
             Output::RejoinTried { result } => {
                 self.seeds.report_rejoin(&result);
-                // A node that has found its cluster does not give up for lack of seeds. Attempts are counted where these are
-                // tried.
+                // A node that has found its cluster does not give up for lack of seeds. Attempts are counted in
+                // `discovery/gossip.rs`.
                 if result.is_ok() {
                     self.publication.seeds_tried(result);
                 }

@@ -1,4 +1,4 @@
-//! The clock thread's turn, taken by the test itself: real sockets, and nobody else acts.
+//! The clock thread's turn, run by the test itself on real sockets, with no other thread.
 
 use std::{
     io::{Read, Write},
@@ -55,7 +55,7 @@ impl Bench {
         self.clock.turn(&self.udp, &mut self.buffer);
     }
 
-    /// Has somebody introduce itself by stream, who lives at an address.
+    /// A member introduces itself by stream, with this address.
     fn meet(&self, name: &str, incarnation: u64, addr: SocketAddr) {
         self.node().with(|node, now| {
             let stream = node.accept_stream(now, addr).unwrap();
@@ -70,7 +70,7 @@ impl Bench {
         });
     }
 
-    /// Takes turns until something holds.
+    /// Takes turns until the condition holds.
     fn turn_until(&mut self, what: &str, mut holds: impl FnMut(&Metrics) -> bool) {
         let limit = self.node().now() + LONG;
         while !holds(&self.metrics()) {
@@ -84,7 +84,7 @@ impl Bench {
     }
 }
 
-/// What b says.
+/// A packet from b.
 fn packet_of<T: Body>(message: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
     let header = packet::Header { cluster: hash::cluster("default"), sender: hash::member("b"), token: 0 };
@@ -94,7 +94,7 @@ fn packet_of<T: Body>(message: &T) -> Vec<u8> {
     bytes
 }
 
-/// The numbers of the pings that came here.
+/// The sequence numbers of the pings that arrived here.
 fn pinged(socket: &UdpSocket) -> Vec<u32> {
     let (mut buffer, mut pings) = ([0; 2048], Vec::new());
     while let Ok(len) = socket.recv(&mut buffer) {
@@ -117,7 +117,7 @@ fn what_has_arrived_is_heard_before_anybody_is_judged_late() {
     let member = UdpSocket::bind("127.0.0.1:0").unwrap();
     member.set_nonblocking(true).unwrap();
     bench.meet("b", 0, member.local_addr().unwrap());
-    // It is challenged, then probed.
+    // The member is challenged, then probed.
     bench.turn_until("a probe", |metrics| metrics.probes > 0);
     pinged(&member);
     for _ in 0..3 {
@@ -127,7 +127,7 @@ fn what_has_arrived_is_heard_before_anybody_is_judged_late() {
             bench.turn();
             pings = pinged(&member);
         }
-        // The answer is there in time; the clock thread comes when the whole round is over.
+        // The answer arrives in time; the clock thread runs only when the whole round is over.
         for seq in pings {
             member.send_to(&packet_of(&Ack { seq }), bench.udp.myself()).unwrap();
         }
@@ -155,14 +155,14 @@ fn a_wake_ends_the_wait_of_the_clock_thread_once() {
             bench.udp.receive(&mut buffer, Duration::ZERO).is_err(),
             "it was woken, and has not looked yet"
         );
-        // It looks at the node, so whoever comes from here on wakes it again.
+        // The thread looks at the node, so callers have to wake it again from here on.
         bench.udp.wake().unwrap();
         bench.turn();
     }
 }
 
 #[test]
-fn whoever_gives_the_node_something_to_do_wakes_the_clock_thread() {
+fn a_caller_that_gives_the_node_an_input_wakes_the_clock_thread() {
     let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
     let mut buffer = [0; 16];
     let (done, _result) = bounded(1);
@@ -170,7 +170,7 @@ fn whoever_gives_the_node_something_to_do_wakes_the_clock_thread() {
     assert_eq!(bench.udp.receive(&mut buffer, LONG).expect("it is woken").0, 0);
 }
 
-/// Listens, and never says anything: the system accepts for it.
+/// A member that accepts streams and never answers: the system accepts for it.
 fn hung(ip: [u8; 4]) -> TcpListener {
     TcpListener::bind(SocketAddr::from((ip, 0))).unwrap()
 }
@@ -179,7 +179,7 @@ fn addrs(of: &[TcpListener]) -> Vec<SocketAddr> {
     of.iter().map(|listener| listener.local_addr().unwrap()).collect()
 }
 
-/// Answers the stream pings of somebody, and nothing else.
+/// Answers the stream pings of a node, and nothing else.
 fn answer(mut stream: TcpStream, name: &str) {
     let mut prefix = [0; 4];
     stream.read_exact(&mut prefix).unwrap();
@@ -203,7 +203,7 @@ fn hung_seeds_do_not_keep_the_stream_of_a_probe_waiting() {
         node.join(now, 2, &seeds[3..]);
     });
     bench.turn();
-    // Its datagrams get lost.
+    // The member's datagrams get lost.
     let member = hung([127, 0, 0, 1]);
     bench.meet("b", 0, member.local_addr().unwrap());
     let over = Arc::new(AtomicBool::new(false));
@@ -226,8 +226,8 @@ fn hung_seeds_do_not_keep_the_stream_of_a_probe_waiting() {
     let _ = bench.running.abort();
 }
 
-/// Somebody elsewhere says that it has the names of members, which are asked. Those who keep their question open for long
-/// lose it to others, but not their names.
+/// Another process claims the names of members, which are then asked. Members that keep their question open for long give it
+/// up for others, but they keep their names.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_question_that_gave_way_to_others_is_no_verdict() {
@@ -243,10 +243,10 @@ fn a_question_that_gave_way_to_others_is_no_verdict() {
     }
     let mut held = Vec::new();
     for (at, name) in names.iter().enumerate() {
-        // Each calls from a host of its own: of one, one question is put.
+        // Each caller has a host of its own, since one host causes one question only.
         bench.meet(name, 1, ([127, 0, 0, 9 + at as u8], 9).into());
         bench.node().wake();
-        // The slow ones hold every thread before the last is to be asked.
+        // The slow members hold every thread before the last one is to be asked.
         if let Some(slow) = slow.get(at) {
             slow.set_nonblocking(true).unwrap();
             bench.turn_until("it is asked", |_| {
@@ -268,7 +268,7 @@ fn a_question_that_gave_way_to_others_is_no_verdict() {
     let _ = bench.running.abort();
 }
 
-/// Runs something on a thread of its own; fails if it does not end.
+/// Runs `act` on a thread of its own; fails if it does not end.
 fn in_time<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = bounded(1);
     drop(std::thread::Builder::new().spawn(move || done.send(act())).unwrap());
@@ -294,7 +294,7 @@ fn the_node_does_not_wait_for_readers() {
     let mut bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
     bench.node().list_itself();
     bench.meet("b", 0, ([127, 0, 0, 1], 9).into());
-    // There is something to send, too: one sees that the turn has begun.
+    // There is something to send, too, which shows that the turn has begun.
     let ping = packet_of(&Ping { seq: 1, target: "a" });
     bench.node().with(|node, now| node.handle_datagram(now, ([127, 0, 0, 1], 9).into(), &ping));
     let (node, directory) = (Arc::clone(bench.node()), Arc::clone(&bench.running.publication.directory));
@@ -302,7 +302,7 @@ fn the_node_does_not_wait_for_readers() {
     std::thread::scope(|scope| {
         let turning = std::thread::Builder::new().spawn_scoped(scope, || bench.turn());
         let limit = node.now() + LONG;
-        // The turn has taken what there is to tell out of the node, and cannot tell it yet.
+        // The turn has taken the events out of the node, and cannot publish them yet.
         let is_free = || node.try_with(|node| node.metrics().datagrams_sent > 0) == Some(true);
         while !is_free() {
             assert!(node.now() < limit, "the node is locked by who waits for readers");
@@ -344,7 +344,7 @@ fn a_panic_in_a_call_ends_the_node_and_reaches_the_caller() {
     assert!(bench.node().command(|node, _| node.live()) == 1, "what it knew can be read");
 }
 
-/// Then a sealed packet is no longer than what the configuration allows.
+/// A sealed packet is then no longer than the configuration allows.
 #[cfg(feature = "encryption")]
 #[test]
 fn the_overhead_is_what_sealing_adds() {
@@ -397,7 +397,7 @@ fn to_have_waited_in_vain_is_no_error() {
 }
 
 #[test]
-fn who_opens_a_stream_and_says_nothing_does_not_have_it_for_long() {
+fn a_caller_that_sends_nothing_does_not_keep_its_stream_for_long() {
     let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let _silent = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -412,7 +412,7 @@ fn who_opens_a_stream_and_says_nothing_does_not_have_it_for_long() {
 }
 
 #[test]
-fn who_hangs_up_hard_was_not_too_slow() {
+fn a_caller_that_resets_its_stream_was_not_too_slow() {
     let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let caller = socket2::Socket::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
@@ -425,7 +425,7 @@ fn who_hangs_up_hard_was_not_too_slow() {
     assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
 
-/// What the driver counted.
+/// The driver's counters.
 fn counted(bench: &Bench) -> Metrics {
     let mut metrics = Metrics::default();
     bench.clock.counters.add_to(&mut metrics);

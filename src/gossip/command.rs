@@ -7,7 +7,7 @@ pub(super) const MAX_OUTPUT: usize = 64 << 10;
 /// How long a command may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What a command prints, run by `sh -c` without input.
+/// The output of a command, which `sh -c` runs without input.
 ///
 /// # Errors
 /// If it cannot be run, takes more than 10 s, prints more than 64 KiB or something that is not UTF-8, ends without success,
@@ -109,7 +109,7 @@ mod unix {
                 .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it prints what is not UTF-8"))
         }
 
-        /// Whether it has ended with success; a failure is an error.
+        /// Whether it has ended successfully; a failure is an error.
         fn has_ended(&mut self) -> io::Result<bool> {
             match self.child.try_wait() {
                 Ok(None) => Ok(false),
@@ -121,7 +121,7 @@ mod unix {
                         Err(io::Error::other(format!("it failed: {status}")))
                     }
                 }
-                // A program that ignores SIGCHLD is not told how its children end.
+                // A program that ignores SIGCHLD does not learn how its children end.
                 Err(_) => {
                     self.ended = true;
                     Ok(true)
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn what_a_command_prints_is_returned() {
         assert_eq!(run("echo db-1; echo db-2", &|| false).unwrap(), "db-1\ndb-2\n");
-        // Somebody whom it has left behind keeps its output open.
+        // A process that it left behind keeps its output open.
         assert_eq!(run("sleep 30 & echo db", &|| false).unwrap(), "db\n");
     }
 
@@ -181,7 +181,7 @@ mod tests {
         let asked = AtomicBool::new(false);
         let error = run(&command, &|| asked.swap(true, Ordering::Relaxed)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Interrupted);
-        // One of them may have been about to write: then it does so once more at most.
+        // One of the processes may have been about to write: then it writes once more at most.
         let end = crate::blocking::now() + Duration::from_secs(60);
         let gone = || {
             let _ = std::fs::remove_file(&flag);

@@ -1,4 +1,4 @@
-//! How a running node is set up: the protocol's knobs, and those of sockets.
+//! The configuration of a running node: the protocol's settings, and those of sockets and files.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -13,7 +13,7 @@ use crate::{Error, IpNetwork, Tags, address::problem_of, recording::check_limit,
 /// The port that nodes listen on unless told otherwise: memberlist's.
 pub const DEFAULT_PORT: u16 = 7946;
 
-/// The configuration of a [`Gossip`](super::Gossip) node.
+/// The configuration of a [`Gossip`](super::Gossip) node: the settings of the protocol, and those of its sockets and files.
 ///
 /// ```
 /// use syncswim::{GossipConfig, Tags};
@@ -32,9 +32,9 @@ pub struct GossipConfig {
     /// The settings of the protocol.
     pub swim: swim::Config,
 
-    /// Where to listen, over UDP and TCP: an address, a host name, or with the feature `interfaces` a network interface such as
-    /// `eth0:7946`. If there are several addresses, the first that can be bound is taken. Port 0 takes any free port; without
-    /// a port, [`DEFAULT_PORT`] is taken.
+    /// The address to listen on, over UDP and TCP: an address, a host name, or with the feature `interfaces` a network
+    /// interface such as `eth0:7946`. If there are several addresses, the first that can be bound is taken. Port 0 stands
+    /// for any free port; no port stands for [`DEFAULT_PORT`].
     ///
     /// `[::]` listens on IPv4 as well (dual-stack). With any other address, the node speaks only the family of that address,
     /// and `advertise` and at least one seed have to be of it.
@@ -46,10 +46,10 @@ pub struct GossipConfig {
     /// Defaults to `0.0.0.0:7946` (LAN, WAN), `127.0.0.1:7946` (local).
     pub bind: HostPort,
 
-    /// The address that other nodes are told to send to, if it differs from `bind`, for instance behind address translation: an
-    /// address, a host name, or with the feature `interfaces` a network interface. A name is looked up once, at the start,
-    /// and its first usable address is taken. Port 0, or no port, stands for the port that was bound. An address that no
-    /// other host can send to is refused.
+    /// The address that other nodes send to, if it differs from `bind`, for instance behind address translation: an address,
+    /// a host name, or with the feature `interfaces` a network interface. A name is looked up once, at the start, and its
+    /// first usable address is taken. Port 0, or no port, stands for the port that was bound. An address that no other host
+    /// can send to is refused.
     ///
     /// Defaults to the address of `bind`. If that is unspecified, the address is found at the start, by the first of these
     /// that shows one: the route to seeds that are given as addresses; the host's only address; the route to seeds that are
@@ -59,21 +59,21 @@ pub struct GossipConfig {
     /// fails and asks for this field. IPv6 hosts with temporary addresses (RFC 8981) should set it, as a route may show a
     /// temporary one.
     ///
-    /// With `[::]`, an address of either family may be given. Members that are bound to `0.0.0.0` reach only IPv4.
+    /// With `[::]`, an address of either family may be given. Members that are bound to `0.0.0.0` reach only IPv4 addresses.
     pub advertise: Option<HostPort>,
 
-    /// The seeds: where to find members to join through. Each is resolved and tried repeatedly for as long as the node runs.
-    /// Defaults to none. A seed is one of
+    /// The seeds: addresses, or texts that lead to some, at which the node looks for members to join through. Each is
+    /// resolved and tried repeatedly for as long as the node runs. Defaults to none. A seed is one of
     ///
     /// - `host:port`, or `host` for the port that this node binds; an IPv6 address with a port as `[2001:db8::1]:7946`.
     ///   Link-local addresses cannot be dialed without a zone, and are refused;
     /// - `dns+host:port` or `dns+host`: the A and AAAA records of a name, and `dnssrv+_service._tcp.domain`: its SRV
-    ///   records, with their ports (feature `dns-client`, as [`DnsDiscovery`](crate::DnsDiscovery) has them);
+    ///   records, with their ports (feature `dns-client`, as in [`DnsDiscovery`](crate::DnsDiscovery));
     /// - `file:/path`: a file with seeds of the kinds above, one a line, at most 1,024 in 64 KiB; `#` begins a comment. The
-    ///   path has a `/`. It is read again each time, and may be missing until then;
-    /// - `exec:command`: the same from what a command prints, run by `sh -c` (Unix only). It has 10 s, then it is killed
-    ///   with its process group, as it is when the node stops; its standard error is dropped. Anybody who can set it can run
-    ///   anything as this process's user.
+    ///   path contains a `/`. It is read again each time, and may be missing until then;
+    /// - `exec:command`: the same from the output of a command, run by `sh -c` (Unix only). After 10 s, or when the node
+    ///   stops, it is killed with its process group; its standard error is dropped. Anybody who can set this field can run
+    ///   any program as this process's user.
     ///
     /// Each seed is resolved by itself, up to 32 at the same time, while addresses are tried already. Three addresses are
     /// tried at once, and more while none answers, up to 24 at a time (after RFC 8305). A seed that cannot be used is warned
@@ -83,15 +83,15 @@ pub struct GossipConfig {
     /// that is in progress, and so does a start that needs one to find the advertised address.
     pub seeds: Vec<String>,
 
-    /// What this node says about itself. Defaults to none.
+    /// The tags of this node, which all members see. Defaults to none.
     pub tags: Tags,
 
-    /// The keys that packets and streams are sealed with. Without, all is sent in the clear, and anybody who can send to this
-    /// node can join and lie. Defaults to none.
+    /// The keys that packets and streams are sealed with. Without a keyring, everything is sent in the clear, and anybody
+    /// who can send to this node can join and lie. Defaults to none.
     #[cfg(feature = "encryption")]
     pub keyring: Option<Keyring>,
 
-    /// What [`set`](Self::set) was told of encryption: for the keyring that it makes.
+    /// The value of the key `encryption` of [`set`](Self::set), for the keyring that it makes.
     #[cfg(feature = "encryption")]
     pub(super) encryption: Option<Encryption>,
 
@@ -103,46 +103,47 @@ pub struct GossipConfig {
     pub record_limit: u64,
 
     /// The state file: what the node needs to find its cluster again after a restart, without seeds
-    /// (`docs/operating/STATE_FILE.md`). Each node has one of its own. It is made if it is not there, in a folder that is; on
-    /// Unix its owner alone may read it.
+    /// (`docs/operating/STATE_FILE.md`). Each node has a file of its own. It is created if it is missing, in a folder that
+    /// exists; on Unix only its owner may read it.
     ///
-    /// A node that restarts begins a later epoch than the one in it, whatever the clock says. The members in it, failed ones
-    /// too, are addresses to try: a moment after the seeds, until one has answered, and then like failed members. After a leave
-    /// they are not, unless [`rejoin_after_leave`](Self::rejoin_after_leave) says so. Broadcasts that an earlier life got do
-    /// not come again.
+    /// A node that restarts takes a later epoch than the one in its file, even if the clock is behind. It tries the
+    /// addresses of the members in the file, failed ones too: a moment after the seeds, until one has answered, and later as
+    /// it tries failed members. After a leave it does so only with [`rejoin_after_leave`](Self::rejoin_after_leave).
+    /// Broadcasts that an earlier life received are not delivered again.
     ///
-    /// A file that is torn or damaged keeps no node from starting: what can be read counts. That of another node or cluster
-    /// does. A disk that is full or fails while the node runs is logged, counted and tried again, and the node goes on.
+    /// A torn or damaged file keeps no node from starting: the part that can be read is used. The file of another node or
+    /// cluster is an error of the start. If the disk is full or fails while the node runs, the node logs, counts and
+    /// retries, and goes on.
     ///
     /// Defaults to none.
     pub state_file: Option<PathBuf>,
 
-    /// Whether a node that left looks for the members of its [state file](Self::state_file) when it is restarted. Set it where
-    /// a stop is a restart most of the time, as services are stopped with a leave. Defaults to false.
+    /// Whether a node that left looks for the members of its [state file](Self::state_file) when it is restarted. Set it
+    /// where most stops are restarts, since services are stopped with a leave. Defaults to false.
     pub rejoin_after_leave: bool,
 
-    /// The kernel's receive buffer to ask for, in bytes; the kernel may grant less. Too small drops datagrams in bursts, larger
-    /// takes the kernel's memory. Defaults to 4 MiB.
+    /// The size of the kernel's receive buffer to ask for, in bytes; the kernel may grant less. A buffer that is too small
+    /// drops datagrams in bursts; a larger one takes kernel memory. Defaults to 4 MiB.
     pub recv_buffer: usize,
 
-    /// If it was made from environment variables: with what their names begin.
+    /// The prefix of the environment variables that it was made from, if it was.
     pub(super) env_prefix: Option<String>,
 }
 
 impl GossipConfig {
-    /// For nodes of one data centre.
+    /// The preset for nodes of one data centre.
     #[must_use]
     pub fn lan(name: impl Into<String>) -> Self {
         Self::new(swim::Config::lan(name), Ipv4Addr::UNSPECIFIED)
     }
 
-    /// For nodes across the internet.
+    /// The preset for nodes across the internet.
     #[must_use]
     pub fn wan(name: impl Into<String>) -> Self {
         Self::new(swim::Config::wan(name), Ipv4Addr::UNSPECIFIED)
     }
 
-    /// For nodes of one host.
+    /// The preset for nodes of one host.
     #[must_use]
     pub fn local(name: impl Into<String>) -> Self {
         Self::new(swim::Config::local(name), Ipv4Addr::LOCALHOST)
@@ -235,14 +236,14 @@ impl GossipConfig {
         Self { record_limit: bytes, ..self }
     }
 
-    /// Sets [`keyring`](Self::keyring). The node shares it: what is changed on it later takes effect at once.
+    /// Sets [`keyring`](Self::keyring). The node shares it: later changes of it take effect at once.
     #[cfg(feature = "encryption")]
     #[must_use]
     pub fn keyring(self, ring: &Keyring) -> Self {
         Self { keyring: Some(ring.clone()), ..self }
     }
 
-    /// Allows [networks](swim::Config::allow), and no others.
+    /// Allows [these networks](swim::Config::allow) and no others.
     #[must_use]
     pub fn allow(mut self, networks: impl IntoIterator<Item = IpNetwork>) -> Self {
         self.swim.allow.get_or_insert_default().extend(networks);
@@ -256,7 +257,7 @@ impl GossipConfig {
         self
     }
 
-    /// Checks every field that can be wrong. Starting a node does it too.
+    /// Checks every field. Starting a node does it too.
     ///
     /// # Errors
     /// [`Error::Config`] with the first field that cannot work, and what it should be.
@@ -265,7 +266,7 @@ impl GossipConfig {
         checked.map_err(|error| self.by_variables(error))
     }
 
-    /// The same, except for where the node is.
+    /// Checks every field but the addresses.
     pub(super) fn validate_but_addresses(&self) -> Result<(), Error> {
         self.swim.validate()?;
         let error = |field, problem: String| Err(Error::config(field, problem));
@@ -312,7 +313,7 @@ impl GossipConfig {
         0
     }
 
-    /// That others can reach this node, and that it can reach a seed, as far as both are addresses.
+    /// Checks that others can reach this node, and that it can reach a seed, as far as both are literal addresses.
     fn check_addresses(&self) -> Result<(), Error> {
         self.bind.check("bind")?;
         self.advertise.as_ref().map_or(Ok(()), |advertise| advertise.check("advertise"))?;
@@ -323,7 +324,7 @@ impl GossipConfig {
         bind.map_or(Ok(()), |ip| self.check_family(ip, Family::of_bind(ip)))
     }
 
-    /// That sockets that are bound there reach the family of addresses, IPv4 or IPv6, of `advertise` and of a seed.
+    /// Checks that sockets bound there reach the address family, IPv4 or IPv6, of `advertise` and of a seed.
     pub(super) fn check_family(&self, bind: IpAddr, family: Family) -> Result<(), Error> {
         let advertise = self.advertise.as_ref().and_then(|advertise| advertise.literal(0));
         if let Some(addr) = advertise.filter(|addr| !family.reaches(addr.ip())) {
@@ -343,7 +344,7 @@ impl GossipConfig {
     }
 }
 
-/// That a socket can be bound there, and others can send to it.
+/// Checks that a socket can be bound there, and that others can send to it.
 pub(super) fn check_bind(ip: IpAddr) -> Result<(), Error> {
     match problem_of(ip).filter(|_| !ip.is_unspecified()) {
         Some(problem) => Err(Error::config(
@@ -354,7 +355,7 @@ pub(super) fn check_bind(ip: IpAddr) -> Result<(), Error> {
     }
 }
 
-/// That others can send there.
+/// Checks that others can send there.
 pub(super) fn check_advertise(ip: IpAddr) -> Result<(), Error> {
     match problem_of(ip) {
         Some(problem) => {

@@ -11,14 +11,14 @@ use crate::{
     text::{Quoted, did_you_mean},
 };
 
-/// A key, and what its values do.
+/// A key and the effect of its values.
 pub(super) struct Entry {
     pub(super) key: &'static str,
     set: fn(&mut GossipConfig, &'static str, &str) -> Result<(), Error>,
 }
 
-/// The entry of a field of the protocol's configuration, which is called like the field; durations have `_ms` behind it. Of
-/// another field: its key, and what is made of the text.
+/// The entry of a field of the protocol's configuration, which has the name of the field, with `_ms` behind it for
+/// durations. For another field: its key, and how the text becomes a value.
 macro_rules! knob {
     ($field:ident) => {
         knob!(stringify!($field), swim.$field = parse_value)
@@ -31,7 +31,7 @@ macro_rules! knob {
     };
 }
 
-/// All keys but `tag.KEY`, whose values are free.
+/// All keys but `tag.KEY`, whose `KEY` is free.
 pub(super) const KEYS: &[Entry] = &[
     knob!("cluster", swim.cluster = |_, text: &str| Ok::<_, Error>(text.to_owned())),
     knob!("bind", bind = parse_host_port),
@@ -82,7 +82,7 @@ pub(super) const KEYS: &[Entry] = &[
 
 impl GossipConfig {
     /// Sets a field by its name and a text: from a file, a command line, or a table of a database. The C interface has the
-    /// same keys, and a few of its own for what is not part of a `GossipConfig`.
+    /// same keys, and a few of its own for settings outside of a `GossipConfig`.
     ///
     /// - `cluster`, `bind`, `advertise`, `recv_buffer`, `record`, `record_limit`, `state_file`, `rejoin_after_leave`: the
     ///   fields of this name;
@@ -91,13 +91,13 @@ impl GossipConfig {
     /// - `allow`: adds a network, such as `10.0.0.0/8`, to [those allowed](crate::swim::Config::allow); an empty text adds
     ///   none, so that nobody is allowed unless other networks are;
     /// - `key`: adds a key of 64 hexadecimal digits to the keyring; the first seals. `encryption`: `require`, which is the
-    ///   default where there is a key, `send` or `accept`. A keyring that is [shared](Self::keyring) is copied first: what is
-    ///   changed on it later does not reach this configuration any more. (Feature `encryption`.)
+    ///   default where there is a key, `send` or `accept`. A keyring that is [shared](Self::keyring) is copied first: later
+    ///   changes of the shared one do not reach this configuration. (Feature `encryption`.)
     /// - each other field of [`swim::Config`](crate::swim::Config) but `name`, by its name: `suspicion_mult`. Durations are
     ///   in milliseconds and have `_ms` behind the name: `probe_interval_ms`.
     ///
-    /// Numbers are decimal; booleans are `true` or `false`. A value that is right by itself but not beside others is an
-    /// error of [`validate`](Self::validate), so also at the start.
+    /// Numbers are decimal; booleans are `true` or `false`. A value that is valid by itself but not together with others is
+    /// an error of [`validate`](Self::validate), and so of the start.
     ///
     /// ```
     /// use std::time::Duration;
@@ -117,8 +117,8 @@ impl GossipConfig {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] that names the key, what is wrong and what is accepted; [`Error::Key`] for a key that is none. The
-    /// configuration is as it was then.
+    /// [`Error::Config`] that names the key, what is wrong and what is accepted; [`Error::Key`] for a text that is not a
+    /// key. The configuration is then unchanged.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         if let Some(tag) = key.strip_prefix("tag.") {
             self.tags = self.tags.with(tag, value).map_err(|error| error.in_field("tags"))?;
@@ -128,8 +128,8 @@ impl GossipConfig {
         (entry.set)(self, entry.key, value)
     }
 
-    /// The keys that [`set`](Self::set) knows, so that a program can list its options. `tag.KEY` is not among them, as its
-    /// `KEY` is free; which keys there are depends on the features.
+    /// The keys that [`set`](Self::set) accepts, so that a program can list its options. `tag.KEY` is not among them, as its
+    /// `KEY` is free. The features decide which keys there are.
     ///
     /// ```
     /// use syncswim::GossipConfig;
@@ -193,9 +193,9 @@ fn set_encryption(config: &mut GossipConfig, key: &'static str, text: &str) -> R
     Ok(())
 }
 
-/// A kind of value that texts stand for.
+/// A type of value that is written as text.
 pub(crate) trait Value: Sized {
-    /// What is accepted, to end a sentence.
+    /// The accepted values, as the end of a sentence.
     const ACCEPTED: &'static str;
 
     fn parse(text: &str) -> Option<Self>;
@@ -233,12 +233,12 @@ impl Value for usize {
     }
 }
 
-/// The value of a key that holds a number or a boolean.
+/// Parses the value of a key that holds a number or a boolean.
 pub(crate) fn parse_value<T: Value>(key: &'static str, text: &str) -> Result<T, Error> {
     T::parse(text).ok_or_else(|| wrong(key, text, T::ACCEPTED))
 }
 
-/// The value of a key that holds what a type of ours says of its text.
+/// Parses the value of a key whose type has a text form of its own.
 pub(crate) fn parse_text<T: FromStr<Err = Error>>(key: &'static str, text: &str) -> Result<T, Error> {
     text.parse().map_err(|error: Error| error.in_field(key))
 }
@@ -286,7 +286,7 @@ mod tests {
         let shown = format!("{:#?}", lan().swim);
         let fields = shown.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(": "));
         let mut count = 0;
-        // These are no knobs: each has a key of its own.
+        // Each of these has a key of its own.
         for (field, value) in fields.filter(|(field, _)| !["name", "cluster", "allow"].contains(field)) {
             let (key, other) = match value.trim_end_matches(',') {
                 "true" => (field.to_owned(), "false"),

@@ -1,5 +1,5 @@
-//! Has the node and the other side of a stream talk: what the node wants sent is sent, what comes is passed to it, and it is
-//! told how the stream ended.
+//! Runs a stream between the node and the other side: sends what the node has to send, passes received frames to the node,
+//! and tells it how the stream ended.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     swim::{StreamFailure, StreamId, StreamStep},
 };
 
-/// What every stream of a node uses.
+/// The parts that every stream of a node uses.
 #[derive(Debug)]
 pub(super) struct Conversations {
     pub(super) node: Arc<SharedNode>,
@@ -31,7 +31,7 @@ pub(super) struct Conversations {
     pub(super) peers: Arc<PeerLog>,
 }
 
-/// The other side of a stream, and which of both opened it.
+/// The other side of a stream, and which of the two opened it.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Other {
     /// This node opened it towards that address.
@@ -40,7 +40,7 @@ pub(super) enum Other {
     Caller(SocketAddr),
 }
 
-/// A stream that the node asked for.
+/// A stream that the node has to open.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outgoing {
     pub(super) stream: StreamId,
@@ -49,7 +49,7 @@ pub(super) struct Outgoing {
 }
 
 impl Conversations {
-    /// Has work on a stream that the node asked for done in a pool.
+    /// Queues work on a stream of the node in a pool.
     pub(super) fn submit(
         self: &Arc<Self>,
         pool: &Workers,
@@ -70,13 +70,13 @@ impl Conversations {
         });
     }
 
-    /// Work on a stream that the node asked for begins: its time runs from now on.
+    /// Work on a stream of the node begins: its timeout counts from now on.
     pub(super) fn begin(&self, stream: StreamId) {
         self.node.drive(|endpoint, now| endpoint.stream_began(now, stream));
         self.node.wake();
     }
 
-    /// Does what the node wants until it closes the stream.
+    /// Follows the node's instructions until it closes the stream.
     pub(super) fn run(&self, stream: StreamId, mut framed: FramedStream<'_>) -> Result<(), StreamError> {
         let mut buffer = Vec::new();
         loop {
@@ -107,12 +107,12 @@ impl Conversations {
         let mismatch = Mismatch::of_packet(buffer, self.cluster);
         self.node.drive(|endpoint, now| endpoint.handle_frame(now, stream, buffer));
         self.node.wake();
-        // The node has ended the stream then.
+        // The node has ended the stream by then.
         mismatch.map_or(Ok(()), |mismatch| Err(mismatch.into()))
     }
 
-    /// Tells the node of a stream that failed on a place: if that was recalled, or the node stops, the failure is this
-    /// node's own.
+    /// Tells the node about a stream that failed on a place: if the place was recalled, or the node stops, the failure is
+    /// this node's own.
     pub(super) fn give_up(&self, stream: StreamId, other: Other, place: &Place, mut error: StreamError) {
         if place.is_recalled() {
             self.counters.count(|counted| counted.refused_streams += 1);

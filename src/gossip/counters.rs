@@ -1,10 +1,10 @@
-//! What the driver counts, beside the metrics of the protocol: what the core never sees.
+//! The driver's counters, beside the metrics of the protocol: they count what the core never sees.
 
 use parking_lot::Mutex;
 
 use crate::swim::Metrics;
 
-/// Counted by all threads of a node.
+/// The counters of all threads of a node.
 #[derive(Debug, Default)]
 pub(super) struct Counters(Mutex<Metrics>);
 
@@ -13,7 +13,7 @@ impl Counters {
         add(&mut self.0.lock());
     }
 
-    /// Counts a datagram that the core never sees, and why.
+    /// Counts a datagram that is dropped before the core sees it, by the reason.
     pub(super) fn count_dropped(&self, len: u64, reason: impl FnOnce(&mut Metrics) -> &mut u64) {
         self.count(|counted| {
             counted.datagrams_received += 1;
@@ -22,7 +22,7 @@ impl Counters {
         });
     }
 
-    /// Adds all that was counted to the metrics of the protocol.
+    /// Adds these counters to the metrics of the protocol.
     pub(super) fn add_to(&self, metrics: &mut Metrics) {
         metrics.add(&self.0.lock());
     }

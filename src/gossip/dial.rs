@@ -1,4 +1,4 @@
-//! Connections that this node opens, and what a failure says of the other side.
+//! Connections that this node opens, and what a failure shows about the other side.
 
 use std::{
     io::{self, ErrorKind},
@@ -14,14 +14,14 @@ use crate::{
     swim::{Config, StreamFailure},
 };
 
-/// Why a stream did not come to its end.
+/// Why a stream did not reach its end.
 pub(super) struct StreamError {
     pub(super) failure: StreamFailure,
     pub(super) error: io::Error,
 }
 
 impl StreamError {
-    /// The failure is this node's own, and says nothing about the other side.
+    /// The failure is this node's own, and shows nothing about the other side.
     fn not_tried(error: io::Error) -> Self {
         Self { failure: StreamFailure::NotTried, error }
     }
@@ -133,7 +133,7 @@ fn begin_connect(dial: Dial, addr: SocketAddr) -> Result<Socket, StreamError> {
     let socket = outgoing(dial, addr).map_err(StreamError::not_tried)?;
     match socket.connect(&addr.into()) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err(error.into()),
-        // "In progress" has no kind of its own that could be named, so these are named instead.
+        // "In progress" has no `ErrorKind` that could be named, so these kinds are named instead.
         Err(error)
             if matches!(
                 error.kind(),
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn an_address_that_we_cannot_connect_from_says_nothing_about_the_other_side() {
-        // Set aside for documentation, so not ours.
+        // An address reserved for documentation, so not this host's.
         let source = Some(SocketAddr::from(([192, 0, 2, 1], 0)));
         let error = begin_connect(Dial { source, mss: None }, ([127, 0, 0, 1], 9).into()).err().unwrap();
         assert_eq!(error.failure, StreamFailure::NotTried);

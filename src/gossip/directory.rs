@@ -1,7 +1,7 @@
-//! The members and the events as callers see them. They are kept apart from the node, so that no reader holds it up.
+//! The members and the events for callers. They are kept apart from the node, so that no reader delays it.
 //!
 //! An event changes the members and goes to its readers under one lock. A reader that subscribes and takes the members under
-//! that lock finds every earlier event in the members, and gets every later one.
+//! that lock finds every earlier event in the members, and receives every later one.
 
 use std::{
     fmt,
@@ -24,12 +24,12 @@ use crate::{
 /// All listed members at one moment, by ascending name. Cheap to clone, immutable.
 ///
 /// The first use as a slice makes a list, in O(n). [`named`](Self::named), [`live`](Self::live),
-/// [`matching`](Self::matching) and [`len`](Self::len) need none.
+/// [`matching`](Self::matching) and [`len`](Self::len) need no list.
 #[derive(Clone)]
 pub struct Members(Arc<Listed<ByName, Box<[Member]>>>);
 
 struct ByName {
-    /// The name of the node whose members they are.
+    /// The name of the node that these members are listed by.
     own: Arc<str>,
     members: SortedMap<Arc<str>, Member>,
 }
@@ -39,12 +39,12 @@ impl Members {
         Self(Arc::new(Listed::new(ByName { own: Arc::clone(own), members: by_name.clone() })))
     }
 
-    /// The live ones: alive or suspect.
+    /// The live members: alive or suspect.
     pub fn live(&self) -> impl Iterator<Item = &Member> {
         self.0.of.members.iter().map(|(_, member)| member).filter(|member| member.state.is_live())
     }
 
-    /// Those that a filter matches, in whichever state: O(n).
+    /// The members that a filter matches, in any state: O(n).
     ///
     /// ```
     /// use syncswim::{Filter, Gossip, GossipConfig, Tags};
@@ -62,20 +62,20 @@ impl Members {
         members.filter(|member| filter.matches(member, &self.0.of.own))
     }
 
-    /// The one of this name: O(log n).
+    /// The member of this name: O(log n).
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Member> {
         let place = self.0.of.members.find_by(|known| (**known).cmp(name)).ok()?;
         Some(self.0.of.members.at(place).1)
     }
 
-    /// How many there are: O(1).
+    /// The number of members: O(1).
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.of.members.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no members.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -132,17 +132,17 @@ impl FromIterator<Member> for Members {
     }
 }
 
-/// Follows the node's events, and passes them on.
+/// The members as the node's events describe them, and the readers of these events.
 #[derive(Debug)]
 pub(crate) struct Directory {
     /// The node's name.
     own: Arc<str>,
     state: RwLock<State>,
-    /// Published to under the write lock and subscribed to under the read lock: that is why readers have no gap.
+    /// Events are published under the write lock and subscribed to under the read lock, so that readers have no gap.
     events: Fanout<EventLog>,
-    /// The members of the latest version, which readers share.
+    /// The members of the latest version that was read, which readers share.
     latest: Latest<Members>,
-    /// Events that readers were too slow for.
+    /// How many events were lost because readers were too slow.
     lost: AtomicU64,
 }
 
@@ -161,7 +161,7 @@ impl Default for Directory {
 }
 
 impl Directory {
-    /// That of a node of this name.
+    /// The directory of a node of this name.
     pub(super) fn of(own: &str) -> Self {
         Self {
             own: own.into(),
@@ -172,7 +172,7 @@ impl Directory {
         }
     }
 
-    /// Changes the members as an event says, and passes it on.
+    /// Applies an event to the members, and passes it on.
     pub(super) fn publish(&self, event: &Event) {
         let mut state = self.state.write();
         state.apply(event);
@@ -181,7 +181,7 @@ impl Directory {
         });
     }
 
-    /// How many events readers have lost, all together.
+    /// How many events all readers together have lost.
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
@@ -197,17 +197,18 @@ impl Directory {
         let state = self.state.read();
         let (members, outdated) = self.members_of(&state);
         drop(state);
-        // Freeing n members takes a while.
+        // Freeing n members takes long.
         drop(outdated);
         members
     }
 
-    /// Every event from now on.
+    /// A subscription to every event from now on.
     pub(crate) fn events(&self) -> Events {
         Events(self.events.subscribe(EventLog::default()))
     }
 
-    /// The members now, and every event from now on: nothing in between, and nothing twice.
+    /// The members now, and a subscription to every event from now on: without a gap, and without an event that the members
+    /// already include.
     pub(super) fn follow(&self) -> (Members, Events) {
         let state = self.state.read();
         let (members, outdated) = self.members_of(&state);
@@ -217,18 +218,18 @@ impl Directory {
         (members, events)
     }
 
-    /// No more events.
+    /// Ends all subscriptions.
     pub(super) fn close(&self) {
         self.events.close();
     }
 
-    /// Until it is dropped, nothing can be published.
+    /// While this exists, nothing can be published.
     #[cfg(test)]
     pub(super) fn locked(&self) -> impl Sized {
         self.state.write()
     }
 
-    /// The members, and those that these replace, to be dropped once the state is unlocked.
+    /// The members, and those that they replace, which the caller drops once the state is unlocked.
     fn members_of(&self, state: &State) -> (Members, Option<Members>) {
         self.latest.get_or_make(state.version, || Members::of(&self.own, &state.by_name))
     }
@@ -305,9 +306,9 @@ mod tests {
         assert_eq!(after.named("b"), None);
     }
 
-    /// The incarnation counts the events, so whatever comes twice or out of order is seen.
+    /// The incarnation counts the events, so a repeated event or one out of order is noticed.
     #[test]
-    fn who_follows_gets_exactly_what_is_not_in_the_members_yet() {
+    fn a_follower_gets_exactly_the_events_that_are_not_in_the_members_yet() {
         let (directory, writing) = (Directory::of("a"), AtomicBool::new(true));
         thread::scope(|scope| {
             scope.spawn(|| {

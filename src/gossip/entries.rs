@@ -1,7 +1,7 @@
-//! Key–values as programs see them: snapshots, and watches that are told what has changed since.
+//! Key–values for programs: snapshots, and watches that report what has changed since.
 //!
-//! A watch holds two snapshots, which share whatever is equal: what its reader has seen, and the latest. What lies between is
-//! found when it is read, so it takes no more memory however many changes there were, and the writer never waits.
+//! A watch holds two snapshots, which share all equal parts: the one that its reader has seen, and the latest. The
+//! difference is found when it is read, so the number of changes takes no memory, and the writer never waits.
 
 use std::{fmt, sync::Arc};
 
@@ -37,39 +37,40 @@ impl Entries {
         self.version
     }
 
-    /// Those of one member: none if it has none, or is not listed.
+    /// The key–values of one member: none if it has none, or is not listed.
     #[must_use]
     pub fn of(&self, owner: &str) -> EntriesOf<'_> {
         EntriesOf(find(&self.owners, owner).map(|owned| &*owned.map))
     }
 
-    /// The member that set this key last, by their [stamps](Entry::stamp): its name and what it set. All members agree on
-    /// that, once they have it, if no clock is more than ten minutes ahead of another. O(n) with n members that have any.
+    /// The member that set this key last, by their [stamps](Entry::stamp): its name and the entry. All members that have
+    /// these entries agree on it, if no clock is more than ten minutes ahead of another. O(n) with n members that have any
+    /// key.
     #[must_use]
     pub fn latest(&self, key: &str) -> Option<(&str, &Entry)> {
         let all = self.owners.iter().filter_map(|(owner, owned)| Some((&**owner, owned.map.get(key)?)));
         all.max_by_key(|(owner, entry)| (entry.stamp, *owner))
     }
 
-    /// All members that have this key, by name, and what each has set.
+    /// All members that have this key, by name, with their entries.
     pub fn with_key<'a>(&'a self, key: &'a str) -> impl Iterator<Item = (&'a str, &'a Entry)> {
         self.owners.iter().filter_map(move |(owner, owned)| Some((&**owner, owned.map.get(key)?)))
     }
 
-    /// All of them, by owner and key.
+    /// All entries, by owner and key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &Entry)> {
         self.owners
             .iter()
             .flat_map(|(owner, owned)| owned.map.iter().map(|(key, entry)| (&**owner, &**key, entry)))
     }
 
-    /// How many there are.
+    /// The number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.owners.iter().map(|(_, owned)| owned.map.len()).sum()
     }
 
-    /// Whether there are none.
+    /// Whether there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.owners.iter().all(|(_, owned)| owned.map.len() == 0)
@@ -77,35 +78,35 @@ impl Entries {
 }
 
 impl<'a> EntriesOf<'a> {
-    /// What the member has set for this key.
+    /// The member's entry for this key.
     #[must_use]
     pub fn get(self, key: &str) -> Option<&'a Entry> {
         self.0?.get(key)
     }
 
-    /// All of them, by key.
+    /// All entries of the member, by key.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a Entry)> {
         self.0.into_iter().flat_map(OwnerMap::iter).map(|(key, entry)| (&**key, entry))
     }
 
-    /// How many there are.
+    /// The number of its entries.
     #[must_use]
     pub fn len(self) -> usize {
         self.0.map_or(0, OwnerMap::len)
     }
 
-    /// Whether there are none.
+    /// Whether it has no entries.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
 }
 
-/// All [`Entries`], by owner and key.
+/// All entries of [`Entries`], by owner and key.
 #[must_use = "iterators do nothing unless they are read"]
 pub struct EntriesIter<'a>(Box<dyn Iterator<Item = (&'a str, &'a str, &'a Entry)> + Send + Sync + 'a>);
 
-/// All [`EntriesOf`] one member, by key.
+/// All entries of [`EntriesOf`] one member, by key.
 #[must_use = "iterators do nothing unless they are read"]
 pub struct EntriesOfIter<'a>(Box<dyn Iterator<Item = (&'a str, &'a Entry)> + Send + Sync + 'a>);
 
@@ -155,7 +156,7 @@ impl<'a> IntoIterator for EntriesOf<'a> {
     }
 }
 
-/// Equal if all that can be read of them is.
+/// Equal if owners, keys and entries are equal.
 impl PartialEq for Entries {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
@@ -164,7 +165,7 @@ impl PartialEq for Entries {
 
 impl Eq for Entries {}
 
-/// Equal if all that can be read of them is.
+/// Equal if keys and entries are equal.
 impl PartialEq for EntriesOf<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
@@ -189,7 +190,7 @@ impl fmt::Debug for EntriesOf<'_> {
     }
 }
 
-/// What has happened to a key, or to all keys of a member.
+/// A change of a key, or of all keys of a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -201,7 +202,7 @@ pub enum EntryChange {
         owner: Arc<str>,
         /// The key.
         key: Arc<str>,
-        /// What it has set.
+        /// The new entry.
         entry: Entry,
     },
     /// A member has deleted a key.
@@ -212,8 +213,8 @@ pub enum EntryChange {
         /// The key.
         key: Arc<str>,
     },
-    /// All key–values of a member are gone: it is listed no longer, or has begun a new life. A watch tells it only of a
-    /// member of which it has told a key before.
+    /// All key–values of a member are gone: it is listed no longer, or has begun a new life. A watch reports this only for a
+    /// member of which it has reported a key before.
     #[non_exhaustive]
     OwnerGone {
         /// The member.
@@ -221,7 +222,7 @@ pub enum EntryChange {
     },
 }
 
-/// One line, for a log: whose key, and how long its value is.
+/// One line, for a log: the owner and the key, and how long its value is.
 impl fmt::Display for EntryChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -234,10 +235,10 @@ impl fmt::Display for EntryChange {
     }
 }
 
-/// What a watch has not read.
+/// What a watch's reader has not read.
 #[derive(Debug)]
 pub(super) struct Unread {
-    /// What the reader has seen; `None` if nothing yet.
+    /// The entries that the reader has seen; `None` before its first item.
     seen: Option<Entries>,
     latest: Entries,
 }
@@ -247,7 +248,7 @@ impl Unread {
         Self { seen: None, latest }
     }
 
-    /// A reader that subscribed a moment ago may have seen later ones.
+    /// A reader that subscribed a moment ago may have seen later entries.
     pub(super) fn push(&mut self, latest: &Entries) {
         if latest.version > self.latest.version {
             self.latest = latest.clone();
@@ -269,9 +270,9 @@ impl Queue for Unread {
 
 /// A subscription to key–values, from [`Gossip::watch_entries`](super::Gossip::watch_entries). Dropping it cancels it.
 ///
-/// Each item is a list of changes. The first one leads from nothing to the state at the moment of the call, and may be empty.
-/// Each later one leads from where the one before ended to the latest state: a slow reader misses no key, but what was set
-/// and replaced meanwhile. A reader never slows the node.
+/// Each item is a list of changes. The first one leads from nothing to the state at the moment of the call, and may be
+/// empty. Each later one leads from the end of the one before to the latest state: a slow reader misses no key, but it does
+/// not see values that were set and replaced meanwhile. A reader never slows the node.
 #[derive(Debug)]
 #[must_use = "dropping a watch cancels it"]
 pub struct EntryWatch {
@@ -309,7 +310,7 @@ impl Reader for EntryWatch {
 
 reads!(EntryWatch, Vec<EntryChange>, "list of changes", "the node has ended and everything was read");
 
-/// What leads from one snapshot to another, of one key or of all: what is over, then what is new.
+/// The changes from one snapshot to another, of one key or of all: first what is gone, then what is new.
 fn changes_between(before: &Entries, after: &Entries, key: Option<&str>) -> Vec<EntryChange> {
     let mut changes = Vec::new();
     for (owner, owned) in before.owners.iter() {
@@ -346,7 +347,7 @@ fn changes_between(before: &Entries, after: &Entries, key: Option<&str>) -> Vec<
     changes
 }
 
-/// The keys of a map, or the one that is meant.
+/// The keys of a map, or only the given one.
 fn keys_of<'a>(map: &'a OwnerMap, key: Option<&'a str>) -> impl Iterator<Item = (&'a Arc<str>, &'a Entry)> {
     map.iter().filter(move |(known, _)| key.is_none_or(|key| *key == ***known))
 }

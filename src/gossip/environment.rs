@@ -1,4 +1,5 @@
-//! The configuration of a node from environment variables. Errors name the variable, also those that show later.
+//! The configuration of a node from environment variables. Errors name the variable, including those found later by
+//! `validate` and the start.
 
 use std::ffi::OsString;
 
@@ -11,21 +12,21 @@ use crate::{Error, text::did_you_mean};
 /// The variables that begin with a prefix.
 pub(crate) struct Variables {
     prefix: String,
-    /// Without the prefix, in one order always, so that the first error is the same each time.
+    /// Without the prefix, and sorted, so that the first error is always the same.
     found: Vec<(String, String)>,
 }
 
 impl GossipConfig {
-    /// A configuration from environment variables whose names begin with `prefix`: what follows is a key of
-    /// [`set`](Self::set) in upper case, so with the prefix `SWIM_` the variable `SWIM_BIND` sets `bind`, and
-    /// `SWIM_PROBE_INTERVAL_MS` the probe interval. `TAG_ROLE` sets the tag `role`: keys of tags are in lower case then.
+    /// A configuration from environment variables whose names begin with `prefix`, followed by a key of [`set`](Self::set)
+    /// in upper case: with the prefix `SWIM_` the variable `SWIM_BIND` sets `bind`, and `SWIM_PROBE_INTERVAL_MS` the probe
+    /// interval. `TAG_ROLE` sets the tag `role`: keys of tags become lower case.
     ///
-    /// `NAME` has to be given: the name of the node. `PRESET` is `lan`, which is the default, `wan` or `local`.
-    /// `JOIN`, `ALLOW` and `KEY` may hold several values with commas between them; a seed `exec:…` reaches to the end of the
-    /// value, for commands have commas.
+    /// `NAME` is required: the name of the node. `PRESET` is `lan`, which is the default, `wan` or `local`. `JOIN`, `ALLOW`
+    /// and `KEY` may hold several values with commas between them; a seed `exec:…` reaches to the end of the value, since
+    /// commands may contain commas.
     ///
-    /// A variable with the prefix whose key is not known is an error, as it is most often misspelt: choose a prefix that
-    /// nothing else uses. [`GossipDiscovery::from_env`](crate::GossipDiscovery::from_env) knows a few more.
+    /// A variable with the prefix whose key is not known is an error, as it is most often misspelt: choose a prefix that no
+    /// other program uses. [`GossipDiscovery::from_env`](crate::GossipDiscovery::from_env) accepts a few more keys.
     ///
     /// ```no_run
     /// use syncswim::{Gossip, GossipConfig};
@@ -37,14 +38,14 @@ impl GossipConfig {
     ///
     /// # Errors
     /// [`Error::Config`] that names the variable, what is wrong and what is accepted; also if there is no name or no such
-    /// preset, or a value is not UTF-8. What is wrong with the configuration as a whole is found by
-    /// [`validate`](Self::validate) and at the start, and names the variables as well.
+    /// preset, or a value is not UTF-8. Errors of the configuration as a whole are found by [`validate`](Self::validate) and
+    /// at the start, and name the variables as well.
     pub fn from_env(prefix: &str) -> Result<Self, Error> {
         Variables::read(prefix, std::env::vars_os())?.into_config(&[], |_, _| Ok(()))
     }
 
-    /// Names the variables in an error about a configuration that was made from the environment: there its reader finds what
-    /// to change.
+    /// Names the variables in an error about a configuration that was made from the environment, so that its reader finds
+    /// what to change.
     pub(super) fn by_variables(&self, error: Error) -> Error {
         let (Some(prefix), Error::Config { field, problem }) = (&self.env_prefix, &error) else {
             return error;
@@ -82,7 +83,7 @@ impl Variables {
         Ok(Self { prefix: prefix.into(), found })
     }
 
-    /// The configuration that they make. The keys `more` are given to `set_more`.
+    /// The configuration from these variables. `set_more` receives the keys `more`.
     pub(crate) fn into_config(
         mut self,
         more: &[&str],
@@ -99,7 +100,7 @@ impl Variables {
             .ok_or_else(|| wrong(format!("{}PRESET", self.prefix), &preset, "lan, wan or local"))?;
         config.env_prefix = Some(self.prefix.clone());
         for (variable, value) in &self.found {
-            // `probe_interval_ms` in lower case is not a variable of ours.
+            // The environment's keys are in upper case: `probe_interval_ms` is not one of them.
             let key = if variable.contains(|c: char| c.is_ascii_lowercase()) {
                 ""
             } else {
@@ -144,7 +145,7 @@ fn variable(prefix: &str, key: &str) -> String {
     format!("{prefix}{}", key.to_ascii_uppercase())
 }
 
-/// Values with commas between them; one that begins with `exec:` reaches to the end.
+/// Values with commas between them. A value that begins with `exec:` reaches to the end.
 fn list(text: &str) -> Vec<&str> {
     let (mut values, mut rest) = (Vec::new(), text);
     while !rest.trim_start().starts_with("exec:") {

@@ -1,5 +1,5 @@
-//! The stream of events: each reader has a bounded log. A log that is full is emptied, and takes no event until its reader has
-//! got [`Event::Lagged`]: the reader then takes the members again, and must not get events that are older than these.
+//! Subscriptions to events: each reader has a bounded log. A full log is emptied, and takes no event until its reader has
+//! read [`Event::Lagged`]: the reader then takes the members again, and must not receive events that are older than these.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use crate::{
     swim::Event,
 };
 
-/// Events a reader may be behind before it loses them.
+/// How many events a reader may be behind before it loses them.
 const MAX_UNREAD: usize = 4096;
 
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub(crate) struct EventLog {
 }
 
 impl EventLog {
-    /// Returns how many events are lost by this.
+    /// Returns how many events are lost.
     pub(super) fn push(&mut self, event: &Event) -> u64 {
         if self.lost == 0 && self.unread.len() < MAX_UNREAD {
             self.unread.push_back(event.clone());
@@ -52,9 +52,9 @@ impl Queue for EventLog {
 
 /// A subscription to a node's events. Dropping it cancels it.
 ///
-/// A reader that falls more than 4,096 events behind loses them, and all until it reads again, and gets one [`Event::Lagged`] in
-/// their place. It then calls [`Gossip::follow`](super::Gossip::follow), for the members and a new subscription to exactly the
-/// events after them. A reader never slows the node.
+/// A reader that falls more than 4,096 events behind loses them, and all later ones until it reads again. It receives one
+/// [`Event::Lagged`] in their place, and then calls [`Gossip::follow`](super::Gossip::follow), for the members and a new
+/// subscription to exactly the events after them. A reader never slows the node.
 ///
 /// ```
 /// # use syncswim::{Event, Gossip, GossipConfig};

@@ -10,7 +10,7 @@ use socket2::{SockRef, Type};
 use super::family::Family;
 use crate::Error;
 
-/// The address that both are bound to, and their address family. Makes them blocking, without a time limit.
+/// The address that both sockets are bound to, and their address family. Makes them blocking, without a timeout.
 pub(super) fn check(udp: &UdpSocket, tcp: &TcpListener) -> Result<(SocketAddr, Family), Error> {
     let (udp_socket, tcp_socket) = (SockRef::from(udp), SockRef::from(tcp));
     check_kind("first", "UDP", &udp_socket, Type::DGRAM)?;
@@ -59,7 +59,7 @@ fn check_listening(tcp: &SockRef<'_>) -> Result<(), Error> {
     }
 }
 
-/// Other systems do not tell; there, a socket that does not listen shows as streams that cannot be accepted.
+/// Other systems do not report it; there, a socket that does not listen fails when streams are to be accepted.
 #[cfg(not(any(target_os = "android", target_os = "freebsd", target_os = "fuchsia", target_os = "linux")))]
 fn check_listening(_: &SockRef<'_>) -> Result<(), Error> {
     Ok(())
@@ -70,7 +70,7 @@ fn family_of(name: &str, socket: &SockRef<'_>, bound: SocketAddr) -> Result<Fami
     Ok(Family::of_socket(bound.ip(), only_v6))
 }
 
-/// The error of a system call on a socket, which is then not of the kind that is needed.
+/// The error for a system call that failed on a socket: the socket is not of the required kind.
 fn asked(name: &str, error: &io::Error) -> Error {
     problem(format!(
         "the {name} socket does not answer ({error}); hand over one that is open, over IPv4 or IPv6"
@@ -99,7 +99,7 @@ mod tests {
         check(udp, tcp).unwrap_err().to_string()
     }
 
-    /// Both on one port.
+    /// Both sockets on one port.
     fn pair(ip: &str) -> (UdpSocket, TcpListener) {
         let mut tries = (0..100).map(|_| tcp(&format!("{ip}:0")));
         tries.find_map(|tcp| Some((UdpSocket::bind(tcp.local_addr().unwrap()).ok()?, tcp))).unwrap()

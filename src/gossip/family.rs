@@ -1,4 +1,4 @@
-//! Which IP versions a socket speaks.
+//! The IP versions of a socket.
 
 use std::{fmt, net::IpAddr};
 
@@ -11,12 +11,12 @@ pub(super) enum Family {
 }
 
 impl Family {
-    /// The family of the sockets that a node binds there: `[::]` is dual-stack.
+    /// The family of the sockets that a node binds to this address: `[::]` is dual-stack.
     pub(super) fn of_bind(ip: IpAddr) -> Self {
         Self::of_socket(ip, !ip.is_unspecified())
     }
 
-    /// The family of a socket that is bound there, by its option `IPV6_V6ONLY`.
+    /// The family of a socket that is bound to this address, by its option `IPV6_V6ONLY`.
     pub(super) fn of_socket(ip: IpAddr, only_v6: bool) -> Self {
         match ip {
             ip if ip.to_canonical().is_ipv4() => Self::V4,

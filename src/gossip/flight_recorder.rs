@@ -1,8 +1,8 @@
-//! Writes what a node records to its file: on a thread of its own, which alone waits for the disk.
+//! Writes a node's recording to its file, on a thread of its own: no other thread waits for the disk.
 //!
-//! The core hands over chunks under the node's lock, without waiting: what the queue has no room for stays in the core, up to
-//! a bound, and beyond it inputs are lost, counted, and said in the file. The thread has no hold on the node: it ends once
-//! the recording has, and the recording ends at the next chunk once the thread has.
+//! The core hands over chunks under the node's lock, without waiting. Chunks for which the queue has no room stay in the
+//! core, up to a bound; beyond it inputs are lost and counted, and the file says so. The thread has no reference to the
+//! node: it ends once the recording has, and the recording ends at the next chunk once the thread has.
 
 use std::{
     fs::{self, File},
@@ -42,7 +42,7 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct FlightRecorder {
     node: Arc<SharedNode>,
     counters: Arc<Counters>,
-    /// Locked while the node's recording is changed, so that both are of the same file; never while a disk is waited for.
+    /// Locked while the node's recording is changed, so that both belong to the same file; never while waiting for a disk.
     open: Mutex<Option<Open>>,
 }
 
@@ -59,13 +59,13 @@ impl FlightRecorder {
         Self { node, counters, open: Mutex::default() }
     }
 
-    /// Begins a file, in place of the one at hand, which goes on if this one cannot be made.
+    /// Begins a file in place of the present one, which goes on if the new one cannot be made.
     pub(super) fn start(&self, path: &Path, limit: u64) -> Result<(), Error> {
         check_limit(limit)?;
         let file = create(path).and_then(|file| Writer::new(file, &self.node.name, limit));
         let file = file.map_err(|source| Error::Recording { path: path.to_owned(), source })?;
         self.begin(path, file, limit)?;
-        // The end of the node may have come before there was something to end.
+        // The node may have ended before there was a recording to end.
         if self.node.stop.is_stopped() {
             self.stop();
             return Err(self.node.ended());
@@ -120,7 +120,7 @@ impl FlightRecorder {
         Ok(Open { chunks, ended, thread })
     }
 
-    /// Ends the file, if there is one. It waits for the disk, but not for ever.
+    /// Ends the file, if there is one. Waits for the disk, but with a limit.
     pub(super) fn stop(&self) {
         let mut at_hand = self.open.lock();
         let Some(open) = at_hand.take() else { return };
@@ -141,13 +141,13 @@ impl Open {
         }
         drop(self.chunks);
         if self.ended.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected) {
-            // Its panic, if any, was caught and told.
+            // Its panic, if any, was caught and logged.
             let _ = self.thread.join();
         }
     }
 }
 
-/// What the thread has.
+/// The state of the thread.
 pub(super) struct Work<F> {
     pub(super) node: String,
     pub(super) clock: Clock,
@@ -157,7 +157,7 @@ pub(super) struct Work<F> {
 }
 
 impl<F: Write + Seek> Work<F> {
-    /// Writes until there is no more, or it fails, by a panic as well: that ends the recording, and not the node.
+    /// Writes until the recording ends or writing fails. A panic ends the recording, but not the node.
     pub(super) fn run(mut self, chunks: &Receiver<Chunk>) {
         let written =
             catch_unwind(AssertUnwindSafe(|| chunks.iter().try_for_each(|chunk| self.write(&chunk))));
@@ -177,8 +177,8 @@ impl<F: Write + Seek> Work<F> {
     }
 }
 
-/// A new file, which on Unix this user alone may read. What a regular file at this path holds is kept, with `.old` behind
-/// its name; nothing else is replaced, and no link is followed.
+/// Creates a file, which on Unix only this user may read. An existing regular file at this path is renamed, with `.old`
+/// behind its name; nothing else is replaced, and symbolic links are not followed.
 fn create(path: &Path) -> io::Result<File> {
     match private_file::find(path)? {
         Some(found) if found.len() > 0 => {
@@ -206,7 +206,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
     const LIMIT: u64 = 64 << 20;
 
-    /// A disk that takes the header, and then nothing until it is told what comes of a write.
+    /// A disk that accepts the header, then blocks each write until the test says how it ends.
     struct Hung(Cursor<Vec<u8>>, Receiver<io::ErrorKind>);
 
     impl Write for Hung {
@@ -239,7 +239,7 @@ mod tests {
         Running::assemble(config, sockets, Arc::default()).unwrap().0
     }
 
-    /// Records to a disk that hangs until it is told how it fails, or the other end of the channel is dropped.
+    /// Records to a disk that blocks until the test says how it fails, or drops the other end of the channel.
     fn record(running: &Running) -> Sender<io::ErrorKind> {
         let (fail, told) = bounded(1);
         let file = Writer::new(Hung(Cursor::default(), told), "me", LIMIT).unwrap();
@@ -247,7 +247,7 @@ mod tests {
         fail
     }
 
-    /// So many kilobytes are recorded.
+    /// Records so many kilobytes.
     fn feed(running: &Running, count: usize) {
         let from = ([127, 0, 0, 1], 9).into();
         (0..count).for_each(|_| running.node.with(|node, now| node.handle_datagram(now, from, &[7; 1024])));
@@ -273,7 +273,7 @@ mod tests {
             let fail = record(&running);
             fail.send(kind).unwrap();
             await_metrics(&running, "the failure is counted", |metrics| metrics.recording_failures == 1);
-            // The next chunk finds nobody.
+            // The next chunk finds no reader.
             feed(&running, 100);
             assert!(!is_recording(&running));
             assert!(!running.node.stop.is_stopped());

@@ -21,7 +21,7 @@ pub(super) struct FramedStream<'a> {
 }
 
 impl<'a> FramedStream<'a> {
-    /// For the side that opened it: sealed if this node seals what it sends.
+    /// For the side that opened the stream, which is sealed if this node seals what it sends.
     pub(super) fn open(socket: TcpStream, deadline: Deadline<'a>, secrets: &Secrets) -> io::Result<Self> {
         if secrets.seals() {
             return Self::open_sealed(socket, deadline, secrets, Purpose::Members);
@@ -29,7 +29,7 @@ impl<'a> FramedStream<'a> {
         Ok(Self { socket: TimedSocket::new(socket, deadline)?, seal: None, prefix: None })
     }
 
-    /// The same, sealed whatever this node does usually.
+    /// The same, but always sealed.
     pub(super) fn open_sealed(
         socket: TcpStream,
         deadline: Deadline<'a>,
@@ -51,12 +51,12 @@ impl<'a> FramedStream<'a> {
         Ok(Self { socket, seal, prefix })
     }
 
-    /// Lets go of the thread, before this frame is sent; [`resume`](ParkedStream::resume) on another.
+    /// Releases the thread before this frame is sent; [`resume`](ParkedStream::resume) goes on with another.
     pub(super) fn park(self, unsent: Option<Vec<u8>>) -> ParkedStream {
         ParkedStream { socket: self.socket.into_socket(), seal: self.seal, unsent }
     }
 
-    /// Whether it was opened to change keys.
+    /// Whether the stream was opened to change keys.
     pub(super) fn is_for_keys(&self) -> bool {
         self.seal.as_ref().is_some_and(StreamSeal::is_for_keys)
     }
@@ -94,15 +94,16 @@ impl<'a> FramedStream<'a> {
     }
 }
 
-/// A stream that this node opened and on which it has sent its first bytes: nobody has to wait until the other side answers.
+/// A stream that this node opened and on which it has sent its first bytes. No thread has to wait until the other side
+/// answers.
 pub(super) struct OpenedStream {
     socket: TcpStream,
-    /// If it is sealed.
+    /// `Some` if the stream is sealed.
     opening: Option<Opening>,
 }
 
 impl OpenedStream {
-    /// Sends the first bytes: a greeting, or where nothing is sealed, the frame that `hello` writes.
+    /// Sends the first bytes: a greeting, or without sealing the frame that `hello` writes.
     pub(super) fn begin(
         socket: TcpStream,
         deadline: Deadline<'_>,
@@ -122,12 +123,12 @@ impl OpenedStream {
         Ok(Self { socket, opening })
     }
 
-    /// Whether the other side has sent something, or has hung up.
+    /// Whether the other side has sent something, or has closed the stream.
     pub(super) fn is_answered(&self) -> bool {
         !self.socket.peek(&mut [0]).is_err_and(|error| is_nothing(&error))
     }
 
-    /// Hears the answer to the first bytes; what comes then is a stream like any.
+    /// Reads the answer to the first bytes; from then on the stream is like any other.
     pub(super) fn finish<'a>(
         self,
         deadline: Deadline<'a>,
@@ -140,7 +141,7 @@ impl OpenedStream {
     }
 }
 
-/// A stream between two frames that waits for a thread.
+/// A stream between two frames, which waits for a thread.
 pub(super) struct ParkedStream {
     socket: TcpStream,
     seal: Option<StreamSeal>,
@@ -148,7 +149,7 @@ pub(super) struct ParkedStream {
 }
 
 impl ParkedStream {
-    /// Sends what was left to send.
+    /// Sends the frame that was not sent yet.
     pub(super) fn resume(self, deadline: Deadline<'_>) -> io::Result<FramedStream<'_>> {
         let Self { socket, seal, unsent } = self;
         let mut stream = FramedStream { socket: TimedSocket::resume(socket, deadline), seal, prefix: None };

@@ -50,8 +50,8 @@ impl Gossip {
         Self::builder(config).start()
     }
 
-    /// A node to be started that is given more than a configuration: sockets that are bound already, or a subscription to its
-    /// events from before the start.
+    /// A node before its start, for programs that have sockets that are bound already, or subscribe to its events before the
+    /// start.
     pub fn builder(config: GossipConfig) -> GossipBuilder {
         GossipBuilder::new(config)
     }
@@ -75,8 +75,8 @@ impl Gossip {
         self.running.join(seeds)
     }
 
-    /// Every listed member, this node included, by ascending name; after its end, as it knew them last. O(1); see [`Members`]
-    /// for what reading them costs.
+    /// Every listed member, this node included, by ascending name; after the node's end, its last state. O(1); see
+    /// [`Members`] for the cost of reading them.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
@@ -96,7 +96,7 @@ impl Gossip {
         self.running.node.command(|node, _| node.local())
     }
 
-    /// The address and port that this node's UDP and TCP sockets are bound to. Other nodes are told the address of
+    /// The address and port that this node's UDP and TCP sockets are bound to. Other nodes send to the address of
     /// [`local`](Self::local), which differs if this one is unspecified or [`advertise`](GossipConfig::advertise) is given.
     ///
     /// ```
@@ -112,8 +112,8 @@ impl Gossip {
         self.running.bound
     }
 
-    /// The moment, on the clock that [`Member::since`](crate::Member::since) and
-    /// [`Verdict::suspected`](crate::Verdict::suspected) are told by.
+    /// The present time on the clock of [`Member::since`](crate::Member::since) and
+    /// [`Verdict::suspected`](crate::Verdict::suspected).
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
@@ -129,7 +129,7 @@ impl Gossip {
         self.running.node.now()
     }
 
-    /// Subscribes to all events from now on. To have the members they begin with, too, see [`follow`](Self::follow).
+    /// Subscribes to all events from now on. [`follow`](Self::follow) also returns the members that these events change.
     ///
     /// ```
     /// use syncswim::{Event, Gossip, GossipConfig, Tags};
@@ -145,8 +145,9 @@ impl Gossip {
         self.running.publication.directory.events()
     }
 
-    /// The members at this moment, and a subscription to exactly the events after it: none is missing, and none tells of a
-    /// change that the members show already. Call it to begin, and again after [`Event::Lagged`](crate::Event::Lagged).
+    /// The members at this moment, and a subscription to exactly the events after it: none is missing, and none reports a
+    /// change that the members already include. Call it at the beginning, and again after
+    /// [`Event::Lagged`](crate::Event::Lagged).
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
@@ -177,27 +178,27 @@ impl Gossip {
     }
 
     /// Leaves the cluster: tells members that this node leaves, and waits until some have acknowledged it, at most
-    /// [`leave_timeout`](crate::swim::Config::leave_timeout). Members that datagrams do not reach are told by stream. The node
-    /// answers until it is shut down, but it cannot join again or change its tags.
+    /// [`leave_timeout`](crate::swim::Config::leave_timeout). Members that datagrams do not reach are told by stream. The
+    /// node answers until it is shut down, but it cannot join again or change its tags.
     ///
     /// # Errors
-    /// [`Error::LeaveUnconfirmed`] if no member acknowledged it, so that others may take this node, or its past life, for failed;
+    /// [`Error::LeaveUnconfirmed`] if no member acknowledged it, so that others may list this node as failed;
     /// [`Error::Stopped`] if the node has ended, [`Error::Panicked`] if a panic ended it; [`Error::Timeout`] if the clock
-    /// thread did not get to it in time. A second call waits for the same leave, and returns the same.
+    /// thread did not process it in time. A second call waits for the same leave, and returns the same result.
     pub fn leave(&self) -> Result<(), Error> {
         self.running.leave()
     }
 
     /// The address that members see this node's datagrams come from, if a member recently reported one other than the
     /// advertised address. Address translation (NAT) is the usual reason. It does no harm as long as the advertised address
-    /// works; if it does not, there is an [`Event::ReachabilityLost`](crate::Event::ReachabilityLost).
+    /// works; if it does not, the node reports [`Event::ReachabilityLost`](crate::Event::ReachabilityLost).
     #[must_use]
     pub fn observed_addr(&self) -> Option<SocketAddr> {
         self.running.node.command(|node, _| node.observed_addr())
     }
 
-    /// How this node stands, how well it is, and what hinders it. It is answered after the node's end, too: then the members
-    /// are those that it knew last, without itself.
+    /// The standing and health of this node, and what keeps others from reaching it. It also works after the node's end,
+    /// with the number of members from the node's last state, without itself.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig, Standing};
@@ -213,7 +214,7 @@ impl Gossip {
         self.with_clocks(self.running.node.command(|node, _| self.once_ended(node, node.status())))
     }
 
-    /// What the core says of itself, and that its threads have ended, of which it does not know.
+    /// The core's status, with the fact that the threads have ended, which the core does not know.
     fn once_ended(&self, node: &Node, mut status: Status) -> Status {
         if self.running.node.stop.is_stopped() {
             status.standing = Standing::Ended;
@@ -234,8 +235,8 @@ impl Gossip {
         ProbeStats { clock_ahead_ms: self.running.talk.secrets.clock_ahead_ms(member), ..stats }
     }
 
-    /// How this node's probes of a member go, with the round-trip time, and with a key the difference of the clocks; `None` for
-    /// itself and for names that are not listed.
+    /// This node's recent probes of a member, with the round-trip time, and with a key the difference of the clocks; `None`
+    /// for this node itself and for names that are not listed.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
@@ -253,8 +254,9 @@ impl Gossip {
         Some(self.with_clock_of(member, stats))
     }
 
-    /// Why a member stands as it does: this node's probes of it, accusations, refutations and verdicts that it heard of, and
-    /// its own trouble meanwhile. From the last [`history`](crate::swim::Config::history) observations, of all members.
+    /// Why a member has its state: this node's probes of it, accusations, refutations and verdicts that it received, and
+    /// this node's own trouble meanwhile. It is taken from the last [`history`](crate::swim::Config::history) observations
+    /// of all members.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
@@ -273,13 +275,13 @@ impl Gossip {
         Explanation { status: self.with_clocks(explanation.status), probes, ..explanation }
     }
 
-    /// Records what this node is given and what it puts out to a file, from now on: the latest that fits in `limit` bytes, at
-    /// least 1 MiB. `replay`, a program in the repository, runs the node again from it
-    /// (`docs/operating/RECORDING.md`). An earlier recording ends; a file that is there is renamed, with `.old` behind its name.
+    /// Records this node's inputs and outputs to a file, from now on: the latest that fit in `max_bytes`, at least 1 MiB.
+    /// `replay`, a program in the repository, runs the node again from it (`docs/operating/RECORDING.md`). An earlier
+    /// recording ends; an existing file is renamed, with `.old` behind its name.
     ///
-    /// The file holds names, addresses, tags, and the secret numbers of this life of the node, but no keys; on Unix its owner
-    /// alone may read it. If it cannot be written any more, the recording ends with a line in the log, and the node goes on.
-    /// What waits for a slow disk is kept in memory, half of `limit` or 16 MiB at most.
+    /// The file holds names, addresses, tags, and the secret numbers of this life of the node, but no keys; on Unix only its
+    /// owner may read it. If it cannot be written any more, the recording ends with a line in the log, and the node goes on.
+    /// What waits for a slow disk is kept in memory, at most half of `max_bytes` or 16 MiB.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
@@ -293,15 +295,15 @@ impl Gossip {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Recording`] if the file cannot be written, [`Error::Invalid`] if the limit is too small, [`Error::Spawn`] if
-    /// there is no thread for it, [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
+    /// [`Error::Recording`] if the file cannot be written, [`Error::Invalid`] if `max_bytes` is too small, [`Error::Spawn`]
+    /// if the system refuses a thread for it, [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
     pub fn record(&self, path: impl AsRef<Path>, max_bytes: u64) -> Result<(), Error> {
         self.running.check_running()?;
         self.running.recorder.start(path.as_ref(), max_bytes)
     }
 
-    /// Ends the [recording](Self::record), if there is one. The end of the node does so, too. Both wait for the disk for a
-    /// second at most.
+    /// Ends the [recording](Self::record), if there is one. The end of the node does so, too. Both wait for the disk for at
+    /// most a second.
     pub fn stop_recording(&self) {
         self.running.recorder.stop();
     }
@@ -319,8 +321,8 @@ impl Gossip {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Timeout`] if there are fewer after `limit`; [`Error::Left`] after [`leave`](Self::leave), also if that comes
-    /// meanwhile, as this node then learns of nobody any more; [`Error::Stopped`] if the node ends meanwhile,
+    /// [`Error::Timeout`] if there are fewer after `limit`; [`Error::Left`] after [`leave`](Self::leave), also if that is
+    /// called meanwhile, as this node then learns of no new members; [`Error::Stopped`] if the node ends meanwhile,
     /// [`Error::Panicked`] if a panic ended it.
     pub fn wait_for_members(&self, live: usize, limit: Duration) -> Result<(), Error> {
         let (members, events) = self.follow();
@@ -344,7 +346,8 @@ impl Gossip {
         Ok(())
     }
 
-    /// Counters, gauges and a histogram, of the protocol and of the threads and sockets around it; each says what it counts.
+    /// The counters, gauges and histograms of the protocol and of the threads and sockets around it; each says what it
+    /// counts.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
@@ -358,8 +361,8 @@ impl Gossip {
         self.running.metrics()
     }
 
-    /// [Leaves](Self::leave) the cluster, then ends every thread and closes every socket, for all handles. Further calls wait
-    /// until that is done.
+    /// [Leaves](Self::leave) the cluster, then ends every thread and closes every socket, for all handles. Further calls
+    /// wait for this end.
     ///
     /// # Errors
     /// [`Error::Panicked`], at each call, if a panic had ended the node before.
@@ -367,7 +370,8 @@ impl Gossip {
         self.running.shutdown()
     }
 
-    /// Ends every thread and closes every socket, for all handles, without leaving: other nodes will find that this one failed.
+    /// Ends every thread and closes every socket, for all handles, without leaving: other nodes will declare this one
+    /// failed.
     ///
     /// # Errors
     /// As [`shutdown`](Self::shutdown).
@@ -375,14 +379,14 @@ impl Gossip {
         self.running.abort()
     }
 
-    /// Changes the key of the whole cluster, in three [steps](crate::KeyStep), and reports which step each live member reached.
-    /// If a member does not take a step, no later step is begun. All members still understand each other then, and the call
-    /// may be repeated with the same key. Members that are down keep only the old key, and cannot come back without the new
-    /// one.
+    /// Changes the key of the whole cluster, in three [steps](crate::KeyStep), and reports which step each live member
+    /// reached. If a member does not take a step, no later step is begun. All members still understand each other then, and
+    /// the call may be repeated with the same key. Members that are down have only the old key, and cannot come back without
+    /// the new one.
     ///
-    /// Each step takes one stream to each member, sealed with the key in use and an ephemeral key, so that a recording and the
-    /// old key do not reveal the new one. Change one key at a time: if two are changed at the same time, some members may end
-    /// up with one and some with the other. A full keyring drops its oldest key for the new one.
+    /// Each step takes one stream to each member, sealed with the key in use and an ephemeral key, so that a recording of
+    /// the traffic and the old key do not reveal the new one. Change one key at a time: if two are changed at the same time,
+    /// some members may end up with one and some with the other. A full keyring drops its oldest key for the new one.
     ///
     /// # Errors
     /// [`Error::Key`] if this node has no keyring, [`Error::Stopped`] if it has ended.
@@ -391,11 +395,11 @@ impl Gossip {
         self.rotate_key_with(key, &RotateOptions::new())
     }
 
-    /// [`rotate_key`](Self::rotate_key) that does not tell the new key to some members.
+    /// As [`rotate_key`](Self::rotate_key), but some members do not receive the new key.
     ///
-    /// This keeps the key from hosts that were lost. It does not keep it from an attacker who holds the old key, who may have
-    /// joined under any name. In that case distribute the new key in another way, and change it on each node's
-    /// [`Keyring`](crate::Keyring).
+    /// This keeps the key from hosts that were lost. It does not keep it from an attacker who holds the old key, since that
+    /// attacker may have joined under any name. In that case distribute the new key in another way, and change it on each
+    /// node's [`Keyring`](crate::Keyring).
     ///
     /// # Errors
     /// As `rotate_key`, and [`Error::Key`] if a name to exclude is this node's own or no known member's; nothing was changed
@@ -422,12 +426,12 @@ impl Gossip {
         self.running.seeds.offer(seeds);
     }
 
-    /// How each round of contacting the seeds ended.
+    /// The outcome of each round of contacting the seeds.
     pub(crate) fn seeds_tried(&self) -> &Receiver<JoinResult> {
         &self.running.seeds_tried
     }
 
-    /// Why the seeds could not be joined, as an error.
+    /// The error for seeds that could not be joined.
     pub(crate) fn seeds_error(&self, problem: &JoinProblem) -> Error {
         let seeds = &self.running.seeds;
         seeds.join_error(&seeds.to_vec(), problem.clone())
@@ -435,11 +439,10 @@ impl Gossip {
 }
 
 impl GossipBuilder {
-    /// Binds the sockets, unless they were handed over, and starts the threads, as [`Gossip::start`] does.
+    /// Binds the sockets, unless the program provided them, and starts the threads, as [`Gossip::start`] does.
     ///
     /// # Errors
-    /// As [`Gossip::start`]; [`Error::Invalid`] names `sockets` if those that were handed over cannot be used. They
-    /// are closed then.
+    /// As [`Gossip::start`]; [`Error::Invalid`] names `sockets` if the provided ones cannot be used. They are closed then.
     pub fn start(mut self) -> Result<Gossip, Error> {
         self.start_once()
     }

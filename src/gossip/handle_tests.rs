@@ -1,4 +1,4 @@
-//! What only the inside of a running node shows.
+//! Behaviour of a running node that only its internals show.
 
 use super::*;
 
@@ -67,7 +67,7 @@ fn a_subscription_from_before_the_start_misses_nothing() {
 }
 
 #[test]
-fn who_waits_for_members_is_told_when_they_are_there_when_they_are_late_and_when_the_node_ends() {
+fn a_caller_that_waits_for_members_returns_when_they_are_there_when_they_are_late_and_when_the_node_ends() {
     let a = start("a");
     a.wait_for_members(1, Duration::ZERO).unwrap();
     let late = a.wait_for_members(2, Duration::from_millis(20)).unwrap_err();
@@ -90,7 +90,7 @@ fn who_waits_for_members_is_told_when_they_are_there_when_they_are_late_and_when
 }
 
 #[test]
-fn who_waits_for_members_of_a_node_that_leaves_is_told_that_it_has_left() {
+fn a_caller_that_waits_for_members_of_a_leaving_node_gets_the_error_left() {
     let a = start("a");
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| a.wait_for_members(2, Duration::MAX));

@@ -14,7 +14,7 @@ use crate::{
     text::{Quoted, serde_as_text},
 };
 
-/// An address of this host with its port: a [`SocketAddr`], or a text as `host:port` or `host`, whose host is an address, a
+/// An address of this host with its port: a [`SocketAddr`], or a text `host:port` or `host`, whose host is an address, a
 /// name that the system's resolver knows, or with the feature `interfaces` a network interface.
 ///
 /// A text is checked, as every field is, by [`GossipConfig::validate`](super::GossipConfig::validate); names are looked up
@@ -60,7 +60,7 @@ impl HostPort {
         }
     }
 
-    /// Every address that it stands for. May block on the resolver.
+    /// All its addresses. May block on the resolver.
     pub(super) fn resolve(&self, field: &'static str, default_port: u16) -> Result<Vec<SocketAddr>, Error> {
         match self.parse(default_port).map_err(|problem| self.malformed(field, &problem))? {
             (Host::Ip(ip), port) => Ok(vec![SocketAddr::new(ip, port)]),
@@ -89,7 +89,7 @@ impl HostPort {
         Error::Resolve { host: self.to_string(), remedy, source }
     }
 
-    /// An error that says what is wrong with it.
+    /// An error about this text.
     pub(super) fn error(&self, field: &'static str, problem: &str) -> Error {
         Error::config(field, format!("has {}, which {problem}", Quoted(&self.to_string())))
     }
@@ -112,7 +112,7 @@ impl HostPort {
     }
 }
 
-/// An IPv4-mapped IPv6 address is one of IPv4: so are the sockets that are bound there.
+/// An IPv4-mapped IPv6 address counts as its IPv4 address, since sockets bound to it are IPv4 sockets.
 fn canonical(addr: SocketAddr) -> SocketAddr {
     match addr.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, addr.port()),
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     #[cfg(all(feature = "interfaces", target_os = "linux"))]
     fn an_interface_is_its_addresses() {
-        // Of other interfaces, not all hosts have one; loopback counts when it is named.
+        // Not all hosts have other interfaces; loopback counts if it is named.
         let found = HostPort::from("lo:7").resolve("bind", 9).unwrap();
         assert!(found.contains(&([127, 0, 0, 1], 7).into()), "{found:?}");
         assert!(found.iter().rev().skip_while(|addr| addr.is_ipv6()).all(|addr| addr.is_ipv4()), "{found:?}");

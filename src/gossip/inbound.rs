@@ -1,4 +1,4 @@
-//! Streams that others open: accepted, heard, and answered.
+//! Streams that others open: accepting, reading and answering them.
 
 use std::{
     io::ErrorKind,
@@ -22,19 +22,19 @@ use crate::{
     swim::{Config, StreamFailure, StreamId, StreamStep},
 };
 
-/// The pause after a failed accept, usually for lack of descriptors, and how long it grows.
+/// The pause after a failed accept, usually for lack of descriptors, and its longest value.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const MAX_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-/// The longest answer that is sent by the thread that heard the first frame: it fits into the buffer of any socket, so it
-/// waits for nobody.
+/// The longest answer that is sent by the thread that read the first frame: it fits into any socket's buffer, so sending it
+/// does not block.
 const SHORT_ANSWER: usize = 1 << 10;
-/// An exchange that others began has this part of its time while more of them wait.
+/// While other exchanges wait, an exchange that others began has this fraction of its time.
 const PRESSED_PART: u32 = 4;
 
 #[derive(Debug)]
 pub(super) struct Inbound {
     pub(super) talk: Arc<Conversations>,
-    /// For the networks that are allowed, and for timeouts.
+    /// For the allowed networks and the timeouts.
     config: Arc<Config>,
     /// The pool in which every stream begins.
     pub(super) callers: Workers,
@@ -71,7 +71,7 @@ impl Inbound {
                     pause = ACCEPT_PAUSE;
                     self.begin(socket, from);
                 }
-                // A signal came, or the caller has hung up.
+                // A signal arrived, or the caller has closed the stream.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
                 Err(error) => {
@@ -99,7 +99,7 @@ impl Inbound {
         });
     }
 
-    /// Takes in what a stream from others is for. A stream ping ends here; an exchange waits for a thread of another pool.
+    /// Handles a stream from outside. A stream ping ends here; an exchange waits for a thread of another pool.
     fn on_caller(self: &Arc<Self>, place: &Place, socket: TcpStream, from: SocketAddr) {
         let Some(stream) = self.talk.node.drive(|endpoint, now| endpoint.accept_stream(now, from)) else {
             return;
@@ -113,7 +113,8 @@ impl Inbound {
         }
     }
 
-    /// Takes in the first frame, and answers it if a short frame can; otherwise returns what continues in which pool.
+    /// Handles the first frame, and answers it if a short frame is enough; otherwise returns the rest of the work and its
+    /// pool.
     fn on_first_frame(
         &self,
         stream: StreamId,
@@ -139,7 +140,7 @@ impl Inbound {
         }
     }
 
-    /// Has an exchange that others began go on once there is a thread for it.
+    /// Continues an exchange that others began once there is a thread for it.
     fn begin_answer(
         self: &Arc<Self>,
         stream: StreamId,
@@ -164,7 +165,7 @@ impl Inbound {
         });
     }
 
-    /// With less time while others wait in the same pool.
+    /// With less time while other exchanges wait in the same pool.
     fn answer(
         &self,
         stream: StreamId,

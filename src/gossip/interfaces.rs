@@ -1,4 +1,4 @@
-//! The addresses of this host: by interface with the feature `interfaces`; without it, on Linux, those of all together.
+//! The addresses of this host: by interface with the feature `interfaces`; without it, on Linux, all addresses together.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,8 @@ use crate::log_line::{Topic, log};
 /// Whether interfaces can be named.
 pub(super) const ARE_KNOWN: bool = cfg!(feature = "interfaces");
 
-/// The addresses of an interface that others can send to, IPv4 first; none if it has none, or is none of ours.
+/// The addresses of an interface that others can send to, IPv4 first. Empty if it has none, or if this host has no such
+/// interface.
 pub(super) fn named(name: &str) -> Vec<IpAddr> {
     if !ARE_KNOWN {
         return Vec::new();
@@ -18,7 +19,7 @@ pub(super) fn named(name: &str) -> Vec<IpAddr> {
     usable(all().into_iter().filter_map(of_it))
 }
 
-/// The addresses at which others might reach this host, IPv4 first. None if the system does not tell.
+/// The addresses at which others might reach this host, IPv4 first. Empty if the system does not list them.
 pub(super) fn candidates() -> Vec<IpAddr> {
     usable(all().into_iter().map(|(_, ip)| ip).filter(|ip| !ip.is_loopback()))
 }
@@ -51,7 +52,7 @@ fn listed(found: std::io::Result<Vec<if_addrs::Interface>>) -> Vec<(String, IpAd
         .collect()
 }
 
-/// Without names.
+/// Without names of interfaces.
 #[cfg(all(not(feature = "interfaces"), target_os = "linux"))]
 fn all() -> Vec<(String, IpAddr)> {
     let read = |file| std::fs::read_to_string(file).unwrap_or_default();
@@ -74,10 +75,11 @@ fn parse_trie(text: &str) -> impl Iterator<Item = IpAddr> {
     })
 }
 
-/// A line an address: its digits, index, prefix, scope, flags, and the interface. Those that do not last are left out.
+/// Each line has an address in digits, its index, prefix, scope and flags, and the interface. Addresses that do not last are
+/// left out.
 #[cfg(any(test, all(not(feature = "interfaces"), target_os = "linux")))]
 fn parse_inet6(text: &str) -> impl Iterator<Item = IpAddr> {
-    /// Of `linux/if_addr.h`: temporary, failed or unfinished duplicate detection, deprecated.
+    /// Flags of `linux/if_addr.h`: temporary, failed or unfinished duplicate detection, deprecated.
     const PASSING: u32 = 0x01 | 0x08 | 0x20 | 0x40;
     text.lines().filter_map(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();

@@ -1,7 +1,7 @@
-//! Attempts to join that nobody has answered yet: one thread has all of them, and waits for none.
+//! Join attempts without an answer yet: one thread runs all of them, and blocks on none.
 //!
-//! The node says how many there are at a time and which it gives up. Once the other side has sent something, an attempt is
-//! an exchange like any, and goes on in their pool.
+//! The node decides how many there are at a time and which are given up. Once the other side has sent something, an attempt
+//! becomes an exchange, and goes on in the pool of exchanges.
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -27,19 +27,19 @@ const LONGEST_PAUSE: Duration = SLICE.checked_div(4).unwrap();
 #[derive(Debug)]
 pub(super) struct JoinAttempts {
     talk: Arc<Conversations>,
-    /// The pool of the one thread.
+    /// The pool with the one thread.
     thread: Workers,
-    /// The pool in which attempts that are answered go on.
+    /// The pool in which answered attempts go on.
     exchanges: Workers,
     queued: Mutex<Queued>,
-    /// A token for the thread when there are new ones.
+    /// Holds a token for the thread when there are new attempts.
     wake: (Sender<()>, Receiver<()>),
 }
 
 #[derive(Debug, Default)]
 struct Queued {
     new: Vec<Outgoing>,
-    /// Whether there is a thread that will take them in.
+    /// Whether there is a thread that will take them.
     runs: bool,
 }
 
@@ -58,7 +58,7 @@ impl JoinAttempts {
         Self { talk, thread, exchanges, queued: Mutex::default(), wake: bounded(1) }
     }
 
-    /// Begins an attempt that the node asked for.
+    /// Begins an attempt for the node.
     pub(super) fn begin(self: &Arc<Self>, outgoing: Outgoing) {
         let runs = {
             let mut queued = self.queued.lock();
@@ -66,7 +66,7 @@ impl JoinAttempts {
             mem::replace(&mut queued.runs, true)
         };
         if runs {
-            // If a token is there already, that will do.
+            // If there is a token already, it is enough.
             let _ = self.wake.0.try_send(());
             return;
         }
@@ -79,7 +79,7 @@ impl JoinAttempts {
         });
     }
 
-    /// There is no thread for them.
+    /// No thread can be started for them.
     fn call_off(&self) {
         let Queued { new, .. } = mem::take(&mut *self.queued.lock());
         for attempt in new {
@@ -120,7 +120,7 @@ impl JoinAttempts {
         }
     }
 
-    /// As far as an attempt gets without waiting; `None` once it is over, or goes on as an exchange.
+    /// Continues an attempt as far as it gets without blocking; `None` once it is over, or goes on as an exchange.
     fn advance(&self, Attempt { outgoing, stage }: Attempt) -> Option<Attempt> {
         match stage.advance(&self.talk, outgoing) {
             Ok(Stage::Opened(opened)) if opened.is_answered() => {

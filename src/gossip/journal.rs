@@ -1,6 +1,7 @@
-//! What a node logs of its members and of itself: decides which line is due, from the events of the core and its vitals.
+//! The log lines about members and about the node itself: decides which line is due, from the events of the core and its
+//! vitals.
 //!
-//! The clock thread owns it, so nothing is locked. It decides and writes nothing by itself: lines go into a [`Sink`].
+//! The clock thread owns it, so it needs no lock. It decides, and leaves the writing to a [`Sink`].
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -10,9 +11,9 @@ use crate::{
     swim::{Event, Member, MemberState, Origin, ReachProblem, Time, Verdict, Vitals},
 };
 
-/// From this awareness on a node's own health is bad: it waits four times as long as when it is well.
+/// The awareness at and above which the node's own health is bad: its probes take four times as long as with a score of 0.
 pub(super) const BAD_SCORE: u32 = 3;
-/// Probe intervals for which it must have been bad until that is told.
+/// For how many probe intervals its health must be bad before that is logged.
 pub(super) const BAD_INTERVALS: u32 = 10;
 
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Journal {
         }
     }
 
-    /// Logs an event. `directory` does not know it yet: it has the member as it was.
+    /// Logs an event. The event is not in `directory` yet, which shows the member before it.
     pub(super) fn event(&mut self, now: Time, event: &Event, directory: &Directory, sink: &mut impl Sink) {
         if topic_of(event).is_some_and(|topic| sink.is_on(topic)) {
             let joined = if let Event::Joined { member } = event { Some(&member.name) } else { None };
@@ -49,7 +50,7 @@ impl Journal {
         }
     }
 
-    /// Logs what has become of the node itself, and what is due of earlier events.
+    /// Logs changes of the node itself, and lines that are due for earlier events.
     pub(super) fn look(&mut self, now: Time, vitals: Vitals, sink: &mut impl Sink) {
         self.pace.tick(now, &self.node, sink);
         let before = std::mem::replace(&mut self.seen, vitals);
@@ -72,7 +73,7 @@ impl Journal {
         self.health.look(now, vitals.health_score, node, sink);
     }
 
-    /// Writes what was to be told later: the node ends.
+    /// Writes the lines that were to be written later, since the node ends.
     pub(super) fn finish(&mut self, now: Time, sink: &mut impl Sink) {
         self.pace.finish(now, &self.node, sink);
     }
@@ -181,7 +182,7 @@ impl Journal {
         }
     }
 
-    /// Writes a line unless there was one of its topic recently.
+    /// Writes a line unless there was one with this topic recently.
     fn limited(&self, now: Time, topic: Topic, fields: &[Field<'_>], sink: &mut impl Sink) {
         self.throttle.write_at(now.since_origin(), topic, "", fields, sink);
     }
@@ -190,11 +191,11 @@ impl Journal {
 /// Bad health that lasts, and its end.
 #[derive(Debug, Default)]
 struct HealthWatch {
-    /// How long it must last until it is told.
+    /// How long it must last before it is logged.
     patience: Duration,
-    /// Since when the score is high.
+    /// The time since which the score is high.
     high: Option<Time>,
-    /// Since when it was when that was told.
+    /// The same time at the last log line about it.
     told: Option<Time>,
 }
 

@@ -1,4 +1,4 @@
-//! The text of each line, and how many there are.
+//! The text of each line, and the number of lines.
 
 use super::{
     super::pace::{EXAMPLES, MAX_MEMBERS, MEMBER_LINES, WINDOW_LINES},
@@ -9,7 +9,7 @@ use crate::{
     log_line::{Line, Written},
 };
 
-/// A log of which only warnings are read.
+/// A log that reads only warnings.
 struct Quiet;
 
 impl Sink for Quiet {
@@ -72,7 +72,7 @@ impl Bench {
         self.journal.look(at(now), vitals, &mut self.written);
     }
 
-    /// What was written since the last call.
+    /// The lines that were written since the last call.
     fn lines(&mut self) -> Vec<String> {
         std::mem::take(&mut self.written.0)
     }
@@ -205,7 +205,7 @@ fn hundreds_of_changes_are_a_few_lines_and_a_summary_of_each_kind_once_a_second(
     assert_eq!(bench.lines(), Vec::<String>::new());
     bench.look(6_000, Vitals::default());
     assert_eq!(bench.lines(), ["members joined count=480 within=1.000s examples=n020,n021,n022 node=me"]);
-    // The storm goes on: nothing but summaries.
+    // The storm goes on: only summaries are written.
     for n in 0..400 {
         let name = format!("n{n:03}");
         bench.event(6_100, &failed_by(&name, 6_100, Origin::Own, &[]));
@@ -219,7 +219,7 @@ fn hundreds_of_changes_are_a_few_lines_and_a_summary_of_each_kind_once_a_second(
     assert_eq!(lines[1], "members left count=1 within=1.100s examples=n499 node=me");
     assert!(lines[2].starts_with("members failed count="), "{lines:?}");
     assert_eq!(lines.len(), 3);
-    // It is over: one quiet second later, members have lines of their own again.
+    // The storm is over: one quiet second later, single members have lines again.
     bench.look(8_100, Vitals::default());
     bench.event(8_200, &joined("late"));
     assert_eq!(bench.lines(), ["member joined name=late addr=127.0.0.1:7 tags=\"\" node=me"]);
@@ -263,7 +263,7 @@ fn a_member_that_flaps_has_a_few_lines_a_minute_and_one_that_says_how_it_ended()
     assert_eq!(bench.lines().len(), 1, "a new minute");
 }
 
-/// Its minute ends between two ticks of the window for all: what was counted is not lost.
+/// Its minute ends between two ticks of the common window: the counted changes are not lost.
 #[test]
 fn of_a_member_that_never_rests_every_change_is_told_of() {
     let mut bench = Bench::new();
@@ -346,7 +346,7 @@ fn a_level_that_is_off_costs_nothing_and_warnings_come_all_the_same() {
     assert_eq!(bench.lines().len(), 1);
 }
 
-/// The level of a line decides whether it is made at all.
+/// The level of a topic decides whether its line is made at all.
 #[test]
 fn a_member_that_was_removed_has_another_line_than_one_that_left() {
     let left = member("b", MemberState::Left, 0);

@@ -1,4 +1,4 @@
-//! Changes of the cluster's key on this node, by its own word or by that of a member.
+//! Changes of the cluster's key on this node, whether this node or a member asks for them.
 
 use zeroize::Zeroize;
 
@@ -14,17 +14,17 @@ use crate::{
     },
 };
 
-/// Makes the key change that is in the frame, and puts the answer in its place. The stream must have been opened to
-/// change keys.
+/// Applies the key change in the frame, and replaces the frame by the answer. The stream must have been opened to change
+/// keys.
 pub(super) fn answer(secrets: &Secrets, name: &str, frame: &mut Vec<u8>) {
     let mark = secrets.mark();
     let applied = match first_message(frame, mark) {
         Some(Message::KeyChange(change)) => change_here(secrets, name, &change),
         _ => Err("that is not a key change".to_owned()),
     };
-    // Four bytes at most for each.
+    // Each character takes at most four bytes.
     let problem: String = applied.err().unwrap_or_default().chars().take(MAX_PROBLEM / 4).collect();
-    // It may carry a key.
+    // The frame may hold a key.
     frame.zeroize();
     let mut writer = packet::Writer::new(frame, Header::anonymous(mark), MAX_FRAME);
     writer.message(&KeyAnswer { problem: &problem });
@@ -43,7 +43,7 @@ fn change_here(secrets: &Secrets, name: &str, change: &KeyChange<'_>) -> Result<
     applied
 }
 
-/// The message of a frame that carries one.
+/// The first message of a frame.
 pub(super) fn first_message(frame: &[u8], mark: u32) -> Option<Message<'_>> {
     packet::open(frame, mark).ok()?.1.next()?.ok()?.message().ok()?
 }

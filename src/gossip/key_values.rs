@@ -1,4 +1,4 @@
-//! What a program does with key–values: it sets and deletes its own, and reads those of all.
+//! Key–values for programs: setting and deleting those of this node, and reading those of all members.
 
 use super::{
     entries::{Entries, EntryWatch},
@@ -15,11 +15,12 @@ const KEY: &str = "key";
 
 /// # Key–values
 ///
-/// A small map that each node owns: the node alone writes it, every member reads it. It is for what a member has to say about
-/// itself and tags are too small for: shards, weights, counters, a configuration that is pushed.
+/// Each node owns a small map: it alone writes the map, and every member reads it. It is for facts about a member that tags
+/// are too small for: shards, weights, counters, a configuration that is pushed.
 impl Gossip {
-    /// Sets a key of this node's own map, and returns which change of this life it is. It spreads to all members within a few
-    /// gossip rounds; a member that is cut off meanwhile gets it later. After a restart of the node the map is empty.
+    /// Sets a key of this node's own map, and returns the number of this change in this life of the node. It spreads to all
+    /// members within a few gossip rounds; a member that is cut off meanwhile receives it later. After a restart of the node
+    /// the map is empty.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
@@ -32,16 +33,17 @@ impl Gossip {
     /// ```
     ///
     /// # Errors
-    /// Whatever it is, nothing was changed. [`Error::TooLarge`] if the key is longer than 64 bytes, the value longer than 15,360,
-    /// there are 256 keys already, or all keys and values take more than 64 KiB; [`Error::Busy`] at more than 10 changes a
-    /// second, 64 at once; [`Error::Invalid`] if the key is empty or disturbs a line (control characters, line separators,
-    /// changes of direction); [`Error::Left`] after [`leave`](Self::leave); [`Error::Stopped`] or [`Error::Panicked`] if the
-    /// node has ended.
+    /// In all cases nothing was changed. [`Error::TooLarge`] if the key is longer than 64 bytes, the value longer than
+    /// 15,360, there are 256 keys already, or all keys and values take more than 64 KiB; [`Error::Busy`] at more than 10
+    /// changes a second, 64 at once; [`Error::Invalid`] if the key is empty or has characters that break or disguise a line
+    /// (control characters, line separators, changes of direction); [`Error::Left`] after [`leave`](Self::leave);
+    /// [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
     pub fn set(&self, key: &str, value: impl AsRef<[u8]>) -> Result<u64, Error> {
         self.change(key, Some(value.as_ref())).map(Option::unwrap_or_default)
     }
 
-    /// Deletes a key of this node's own map. Returns which change of this life it is, or `None` if there is no such key.
+    /// Deletes a key of this node's own map. Returns the number of this change in this life, or `None` if there is no such
+    /// key.
     ///
     /// # Errors
     /// As [`set`](Self::set).
@@ -71,14 +73,14 @@ impl Gossip {
         })
     }
 
-    /// The key–values of all listed members at this moment, live or not, with this node's own. Those of a member go with it
+    /// The key–values of all listed members at this moment, live or not, and of this node. Those of a member are dropped
     /// when it is listed no longer, and when it restarts. O(1).
     #[must_use]
     pub fn entries(&self) -> Entries {
         self.running.node.call(|endpoint, _| Entries::of_endpoint(endpoint))
     }
 
-    /// Follows one key of all members, or with `None` all keys: first the state, then what changes.
+    /// Follows one key of all members, or with `None` all keys: first the present state, then the changes.
     ///
     /// ```
     /// use syncswim::{EntryChange, Gossip, GossipConfig};

@@ -1,4 +1,4 @@
-//! Messages and requests to one member, and the inboxes of this one.
+//! Messages and requests to one member, and this node's inboxes.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -15,13 +15,13 @@ use crate::{
     wire::data::is_topic,
 };
 
-/// One life of a member. A member that restarts has its name still, and a greater epoch.
+/// One life of a member. A member that restarts has the same name and a greater epoch.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MemberLife {
     /// Its name.
     pub name: Arc<str>,
-    /// Its epoch: when it started, in milliseconds since 1970, or a greater number if others had heard of a later life.
+    /// Its epoch: its start time in milliseconds since 1970, or a greater number if other members knew of a later life.
     pub epoch: u64,
 }
 
@@ -38,11 +38,11 @@ impl fmt::Display for MemberLife {
     }
 }
 
-/// Which broadcast, among all of a cluster.
+/// Identifies a broadcast among all of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BroadcastId {
-    /// Who sent it.
+    /// The life that sent it.
     pub from: MemberLife,
     /// Its number, which the sender counts from 1 in each of its lives.
     pub seq: u64,
@@ -59,18 +59,18 @@ impl fmt::Display for BroadcastId {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Message {
-    /// Who sent it.
+    /// The life that sent it.
     pub from: MemberLife,
-    /// What it was sent to.
+    /// The topic that it was sent to.
     pub topic: Arc<str>,
-    /// What it says.
+    /// Its content.
     pub payload: Arc<[u8]>,
-    /// How it came.
+    /// Whether it was sent to this node alone, or broadcast.
     pub kind: MessageKind,
 }
 
 impl Message {
-    /// Which [broadcast](Gossip::broadcast) it is, if it is one: the same at every member, and to its sender.
+    /// The identity of the [broadcast](Gossip::broadcast), if it is one: the same at every member, and at its sender.
     #[must_use]
     pub fn broadcast_id(&self) -> Option<BroadcastId> {
         match self.kind {
@@ -80,19 +80,19 @@ impl Message {
     }
 }
 
-/// What an [`Inbox`] yields.
+/// An item of an [`Inbox`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InboxItem {
     /// A message.
     Message(Message),
-    /// Messages or broadcasts were lost for this inbox: it was full, or broadcasts never arrived. Read again whatever depends
-    /// on them. Only inboxes that receive broadcasts are told about broadcasts that never arrived.
+    /// Messages or broadcasts were lost for this inbox: it was full, or broadcasts never arrived. The program must read
+    /// again whatever depends on them. Only inboxes that receive broadcasts report broadcasts that never arrived.
     #[non_exhaustive]
     Lost {
-        /// Of whom. What is lost of more than 256 members at a time is told together, as `None`.
+        /// The member that sent them. Losses of more than 256 members at a time are reported together, as `None`.
         from: Option<MemberLife>,
-        /// How many, of whichever topics.
+        /// How many were lost, of any topic.
         count: u64,
     },
 }
@@ -121,23 +121,23 @@ impl InboxItem {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Answer {
-    /// Who answered.
+    /// The life that answered.
     pub from: MemberLife,
-    /// What it said.
+    /// The content of the answer.
     pub payload: Arc<[u8]>,
-    /// How long it took.
+    /// The time from the call to the answer.
     pub took: Duration,
 }
 
 impl Gossip {
-    /// Sends a message to a member: `Ok` means that it is in the mailboxes of that member's [inboxes](Self::inbox) for `topic`,
-    /// once. The payload is at most 1 MiB. Waits at most [`stream_timeout`](crate::swim::Config::stream_timeout); see
-    /// [`send_within`](Self::send_within).
+    /// Sends a message to a member: `Ok` means that it is in the mailboxes of that member's [inboxes](Self::inbox) for
+    /// `topic`, once. The payload is at most 1 MiB. Waits at most [`stream_timeout`](crate::swim::Config::stream_timeout);
+    /// see [`send_within`](Self::send_within).
     ///
-    /// Messages from one thread to one member that returned `Ok` arrive in order. One that was
-    /// [`Unanswered`](Error::Unanswered) may still arrive later: a process that was stopped takes in what waited for it when
-    /// it goes on. Up to a thousand concurrent calls, 128 to one member, take turns, and none fails early because of others.
-    /// A message to this node itself is delivered as well.
+    /// Messages from one thread to one member that returned `Ok` arrive in order. A message that was
+    /// [`Unanswered`](Error::Unanswered) may still arrive later: a process that was stopped reads waiting messages when it
+    /// goes on. Up to a thousand concurrent calls, 128 to one member, take turns, and none fails early because of others. A
+    /// message to this node itself is delivered as well.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
@@ -154,17 +154,17 @@ impl Gossip {
     ///
     /// # Errors
     /// [`Error::UnknownMember`], [`Error::NotLive`], [`Error::NotReached`], [`Error::NoReader`], [`Error::Busy`] or
-    /// [`Error::TooLarge`]: it was not delivered. [`Error::Unanswered`]: it may have been, or may be still. [`Error::Invalid`] if
-    /// `topic` has not 1 to 64 bytes or disturbs a line (control characters, line separators, changes of direction), or the
-    /// time is 0. [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended; if it ends during
-    /// the call, the message may have been delivered.
+    /// [`Error::TooLarge`]: it was not delivered. [`Error::Unanswered`]: it may have been delivered, or may be delivered
+    /// later. [`Error::Invalid`] if `topic` has not 1 to 64 bytes or has characters that break or disguise a line (control
+    /// characters, line separators, changes of direction), or the time is 0. [`Error::Left`], [`Error::Stopped`] or
+    /// [`Error::Panicked`] if this node has left or ended; if it ends during the call, the message may have been delivered.
     pub fn send(&self, member: &str, topic: &str, payload: impl AsRef<[u8]>) -> Result<(), Error> {
         self.send_within(member, topic, payload, self.running.config.stream_timeout)
     }
 
-    /// [`send`](Self::send) that waits this long. What does not fit in a datagram goes by a stream, which takes at most the
-    /// [`stream_timeout`](crate::swim::Config::stream_timeout) of either node, and is begun anew until the time is over: over a
-    /// link that carries 1 Mbit/s, a message of 1 MiB needs one of 10 s.
+    /// As [`send`](Self::send), but waits at most `limit`. A message that does not fit in a datagram goes by a stream, which
+    /// takes at most the [`stream_timeout`](crate::swim::Config::stream_timeout) of either node, and is begun again until
+    /// the time is over: over a link that carries 1 Mbit/s, a message of 1 MiB needs a `stream_timeout` of 10 s.
     ///
     /// # Errors
     /// As `send`.
@@ -178,10 +178,11 @@ impl Gossip {
         self.ask(AskKind::Message, member, topic, payload.as_ref(), limit).map(drop)
     }
 
-    /// Asks a member, and waits for the answer of its application, which [serves](Self::serve) `topic`. Request and answer
-    /// are at most 1 MiB long; long ones need a stream for each, as in [`send_within`](Self::send_within).
+    /// Sends a request to a member, and waits for the answer of its application, which [serves](Self::serve) `topic`.
+    /// Request and answer are at most 1 MiB long; long ones need a stream for each, as in
+    /// [`send_within`](Self::send_within).
     ///
-    /// Each node answers `syncswim/ping`, with nothing, and `syncswim/info`, with lines of `key=value` about itself.
+    /// Each node answers `syncswim/ping` with an empty payload, and `syncswim/info` with lines of `key=value` about itself.
     ///
     /// ```
     /// use std::time::Duration;
@@ -203,7 +204,7 @@ impl Gossip {
     /// ```
     ///
     /// # Errors
-    /// As [`send`](Self::send), and [`Error::Refused`] if the application there refuses it or drops it unanswered.
+    /// As [`send`](Self::send), and [`Error::Refused`] if the application there refuses the request or drops it unanswered.
     /// [`Error::Unanswered`] is the error after `limit`, and if the member fails, restarts or leaves meanwhile.
     pub fn request(
         &self,
@@ -218,10 +219,10 @@ impl Gossip {
     /// An inbox for the messages that others [send](Self::send) or [broadcast](Self::broadcast) to these topics, from now on: one
     /// topic, as `"jobs"`, or [`Topics::prefix`], or [`Topics::all`]. Each of several inboxes for a topic gets its messages.
     ///
-    /// An inbox holds up to 1,024 unread messages of one host, and about 4 MiB of them, but no more than those of all hosts
-    /// leave free of 2,048 and of 8 MiB; and as many broadcasts. What comes while it is full is lost for it, and it is told
-    /// [how many](InboxItem::Lost); other inboxes get it. If all for the topic are full, the sender of a message gets
-    /// [`Error::Busy`] instead. Dropping it cancels it.
+    /// An inbox holds up to 1,024 unread messages of one host, and about 4 MiB of them, but no more than the messages of all
+    /// hosts leave free of 2,048 and of 8 MiB; and as many broadcasts. Messages that arrive while it is full are lost for
+    /// it, and [`InboxItem::Lost`] says how many; other inboxes receive them. If all inboxes for the topic are full, the
+    /// sender of a message gets [`Error::Busy`] instead. Dropping an inbox cancels it.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};
@@ -268,7 +269,7 @@ impl Gossip {
         }
     }
 
-    /// The time to wait is called `what` where it was given.
+    /// `what` is the caller's name for the time to wait.
     pub(super) fn check_asking(
         &self,
         topic: &str,
@@ -326,7 +327,7 @@ fn not_asked_error(member: &str, not_asked: NotAsked) -> Error {
     }
 }
 
-/// Why there is no answer, as an error of a message or a request.
+/// The error of a message or a request that was not answered.
 fn error_of(
     why: QueryProblem,
     kind: AskKind,
@@ -356,8 +357,8 @@ fn error_of(
     }
 }
 
-/// Messages as they come, from [`Gossip::inbox`]. Dropping it cancels it. Threads may share one by reference; each item then
-/// goes to one of them.
+/// A subscription to messages, from [`Gossip::inbox`]. Dropping it cancels it. Threads may share it by reference; each item
+/// then goes to one of them.
 #[derive(Debug)]
 #[must_use = "dropping it cancels the inbox"]
 pub struct Inbox(Subscription<Mailbox>);

@@ -1,4 +1,4 @@
-//! Stands in for `secrets.rs` where the feature `encryption` is off: nothing is sealed.
+//! Replaces `secrets.rs` without the feature `encryption`: nothing is sealed.
 
 use std::{
     io::{self, Read, Write},
@@ -60,16 +60,16 @@ impl Secrets {
     }
 }
 
-/// What a sealed stream is for.
+/// The purpose of a sealed stream.
 #[derive(Clone, Copy)]
 pub(super) enum Purpose {
     Members,
 }
 
-/// There is none.
+/// Never exists.
 pub(super) enum Opening {}
 
-/// There is none.
+/// Never exists.
 pub(super) enum StreamSeal {}
 
 impl StreamSeal {
@@ -88,7 +88,7 @@ impl StreamSeal {
     }
 }
 
-/// Why a datagram was dropped before its packet was looked at: none is.
+/// Why a datagram was dropped before its packet was read. Never exists.
 pub(super) enum Dropped {}
 
 #[derive(Debug)]

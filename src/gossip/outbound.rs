@@ -1,4 +1,4 @@
-//! Streams that the node opens: each kind has a pool of threads, so that no kind waits for another.
+//! Streams that the node opens. Each kind has a pool of threads, so that no kind waits for another.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::swim::StreamKind;
 #[derive(Debug)]
 pub(super) struct Outbound {
     talk: Arc<Conversations>,
-    /// The pool of what nothing else may keep waiting.
+    /// The pool of work that must wait for nothing else.
     urgent: Workers,
     /// The pool of questions.
     questions: Workers,

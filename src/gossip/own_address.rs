@@ -12,7 +12,7 @@ use super::{
 };
 use crate::swim::Time;
 
-/// The time between two looks.
+/// The time between two checks.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The advertised address, if it was one of this host at the start.
@@ -30,7 +30,7 @@ impl OwnAddress {
         Self { addr, follows, next: Time::ZERO }
     }
 
-    /// Looks every few seconds whether the host still has its address, and sends a wake-up, to see whether one arrives.
+    /// Checks every few seconds whether the host still has its address, and sends a wake-up, to see whether one arrives.
     pub(super) fn check(&mut self, node: &SharedNode) {
         let now = node.now();
         if now < self.next {
@@ -53,7 +53,7 @@ impl OwnAddress {
     }
 }
 
-/// Whether an address is one of this host: whether a socket can be bound to it. `None` if the system does not say.
+/// Whether an address belongs to this host: whether a socket can be bound to it. `None` if the system does not tell.
 fn is_of_this_host(ip: IpAddr) -> Option<bool> {
     match UdpSocket::bind((ip, 0)) {
         Ok(_) => Some(true),
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn an_address_of_this_host_is_told_from_another_hosts() {
         assert_eq!(is_of_this_host([127, 0, 0, 1].into()), Some(true));
-        // Set aside for documentation.
+        // An address reserved for documentation.
         assert_eq!(is_of_this_host([192, 0, 2, 1].into()), Some(false));
         assert_eq!(OwnAddress::new(([192, 0, 2, 1], 1).into(), true).addr, None, "mapped: it never was one");
     }

@@ -1,4 +1,4 @@
-//! How many lines about members are written: a number for each member, a number a second, and a summary of the rest.
+//! Limits the log lines about members: per member, per second, and a summary of the rest.
 //!
 //! All memory is bounded: [`MAX_MEMBERS`] names, and for each kind of change a number and [`EXAMPLES`] names.
 
@@ -9,19 +9,19 @@ use crate::{
     swim::Time,
 };
 
-/// Lines about one member in [`MEMBER_WINDOW`]; of the rest, one says how many changes there were.
+/// Lines about one member in [`MEMBER_WINDOW`]. One more line gives the number of further changes.
 pub(super) const MEMBER_LINES: u32 = 4;
 pub(super) const MEMBER_WINDOW: Duration = Duration::from_secs(60);
-/// Members whose lines are counted. A further one is not limited by itself, only with all others.
+/// Members whose lines are counted. Lines of further members have only the common limit.
 pub(super) const MAX_MEMBERS: usize = 256;
-/// Lines about single members in a [`WINDOW`]. More changes are summarised, and then all, until a window has no more than
-/// that.
+/// Lines about single members in a [`WINDOW`]. Further changes are summarised; then all changes are, until a window has no
+/// more than this number.
 pub(super) const WINDOW_LINES: u32 = 20;
 pub(super) const WINDOW: Duration = Duration::from_secs(1);
 /// Names in a summary.
 pub(super) const EXAMPLES: usize = 3;
 
-/// What is limited, and what its summary is called.
+/// The limited topics and the topics of their summaries.
 const KINDS: [(Topic, Topic); 6] = [
     (Topic::MemberJoined, Topic::MembersJoined),
     (Topic::MemberReturned, Topic::MembersReturned),
@@ -34,17 +34,17 @@ const KINDS: [(Topic, Topic); 6] = [
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     members: HashMap<Arc<str>, Recent>,
-    /// When the window at hand began, and how many changes it had.
+    /// When the present window began, and its number of changes.
     began: Time,
     changes: u32,
     /// Whether the window before had too many changes.
     is_storm: bool,
     held: [Held; KINDS.len()],
-    /// Whether there is something to tell later.
+    /// Whether any line is withheld until later.
     withheld: bool,
 }
 
-/// What was written of a member recently.
+/// The recent lines about a member.
 #[derive(Debug)]
 struct Recent {
     began: Time,
@@ -52,7 +52,7 @@ struct Recent {
     last: Topic,
 }
 
-/// Changes of one kind in this window that have no line of their own.
+/// Changes of one kind in this window without a line of their own.
 #[derive(Debug, Default)]
 struct Held {
     count: u64,
@@ -60,17 +60,17 @@ struct Held {
 }
 
 impl Pace {
-    /// Counts a change of a member, and says whether it has a line of its own. [`tick`](Self::tick) must have been called for
-    /// `now`.
+    /// Counts a change of a member. Returns whether it gets a line of its own. [`tick`](Self::tick) must have been called
+    /// for `now`.
     pub(super) fn admit(&mut self, now: Time, topic: Topic, name: &Arc<str>) -> bool {
         self.admit_member(now, topic, name) && self.admit_window(topic, name)
     }
 
-    /// Whether this member has few lines.
+    /// Whether this member is below its limit.
     fn admit_member(&mut self, now: Time, last: Topic, name: &Arc<str>) -> bool {
         let is_over = |recent: &Recent| now.since(recent.began) >= MEMBER_WINDOW;
         if let Some(recent) = self.members.get_mut(name) {
-            // More changes than lines are told of first.
+            // Changes beyond the limit are reported first.
             if is_over(recent) && recent.changes <= MEMBER_LINES {
                 *recent = Recent { began: now, changes: 0, last };
             }
@@ -89,7 +89,7 @@ impl Pace {
         true
     }
 
-    /// Whether the window has few lines.
+    /// Whether the window is below its limit.
     fn admit_window(&mut self, topic: Topic, name: &Arc<str>) -> bool {
         self.changes = self.changes.saturating_add(1);
         if !self.is_storm && self.changes <= WINDOW_LINES {
@@ -105,7 +105,7 @@ impl Pace {
         false
     }
 
-    /// Writes what is due of the changes that have no line of their own.
+    /// Writes the lines that are due for withheld changes.
     pub(super) fn tick(&mut self, now: Time, node: &str, sink: &mut impl Sink) {
         if now.since(self.began) < WINDOW {
             return;
@@ -119,7 +119,7 @@ impl Pace {
         }
     }
 
-    /// Writes all of it now: the node ends.
+    /// Writes all of them now, since the node ends.
     pub(super) fn finish(&mut self, now: Time, node: &str, sink: &mut impl Sink) {
         self.sum_up(now.since(self.began), node, sink);
         self.tell_unsettled(now, Duration::ZERO, node, sink);
@@ -138,7 +138,7 @@ impl Pace {
         }
     }
 
-    /// Tells of members with more changes than lines, and forgets them, once their window is so long.
+    /// Reports members with more changes than lines whose window is over, and forgets them.
     fn tell_unsettled(&mut self, now: Time, window: Duration, node: &str, sink: &mut impl Sink) {
         let is_over = |recent: &Recent| now.since(recent.began) >= window;
         let mut told: Vec<_> = self.members.extract_if(|_, recent| is_over(recent)).collect();

@@ -1,12 +1,12 @@
-//! How far the clocks of members are off this node's: from the time of sending in their sealed datagrams.
+//! The differences between members' clocks and this node's, from the time of sending in their sealed datagrams.
 //!
-//! A datagram that was sent at `s` by the sender's clock and arrives at `r` by this node's shows `s − r`: by how much the
-//! sender's clock is ahead, less the time that it was under way. That time is never negative, so of several such differences
-//! the greatest is the best one, and it is too small by no more than the shortest of those times. It is taken over the last
-//! one to two [`SPAN_MS`], so that a step of a clock shows within that; and from two spans, so that datagrams that waited
-//! while this node was held up tell nothing.
+//! A datagram that was sent at `s` by the sender's clock and arrives at `r` by this node's shows `s − r`: how far the
+//! sender's clock is ahead, less the time that the datagram was under way. That time is never negative, so the greatest of
+//! several such differences is the best estimate, and it is too small by no more than the shortest of those times. It is
+//! taken over the last one to two [`SPAN_MS`], so that a step of a clock shows within that time; and only after two spans,
+//! so that datagrams that waited while this node was stalled have no effect.
 //!
-//! Both times are read from [`seal::clock`](crate::wire::seal::clock), the clock by which a datagram counts as too old.
+//! Both times are read from [`seal::clock`](crate::wire::seal::clock), the clock that decides whether a datagram is too old.
 
 use std::{
     collections::HashMap,
@@ -24,18 +24,18 @@ use crate::{
     wire::hash,
 };
 
-/// Over how long the greatest difference is taken.
+/// The time over which the greatest difference is taken.
 const SPAN_MS: u64 = 5_000;
-/// A member that was silent for so long counts no more.
+/// A member that was silent for this long does not count any more.
 const SILENT_MS: u64 = 600_000;
-/// Members whose clocks are known. Further ones are not compared until another falls silent. Not shared by account: only a
-/// line in the log and a gauge depend on it, and nobody displaces those that are known.
+/// Members whose clocks are known. Further members are not compared until another falls silent. There are no shares by
+/// account: only log lines and a gauge depend on this, and no newcomer displaces a known member.
 const MAX_PEERS: usize = 4096;
-/// Clocks that are no further apart agree on how wrong this node's clock is.
+/// Clocks that differ by no more than this agree about this node's clock.
 const AGREE_MS: u64 = 2_000;
-/// How often the clocks are looked at for the log.
+/// How often the clocks are checked for the log.
 const LOOK_MS: u64 = 5_000;
-/// Once a difference is told, it is over when it is below this.
+/// A difference that was logged is over once it is below this.
 const OVER_MS: u64 = Clocks::LIMIT_MS * 4 / 5;
 /// Members named in a line.
 const EXAMPLES: usize = 3;
@@ -61,7 +61,7 @@ impl PeerClock {
         self.heard = now;
     }
 
-    /// By how many milliseconds it is ahead of this node's; `None` before the second span.
+    /// How many milliseconds it is ahead of this node's clock; `None` before the second span.
     fn ahead(&self) -> Option<i64> {
         self.before.map(|before| before.max(self.ahead))
     }
@@ -101,7 +101,7 @@ impl Table {
         compare(&self.sorted)
     }
 
-    /// The members whose clocks are off.
+    /// The members whose clocks differ too much.
     fn off(&self) -> impl Iterator<Item = u32> {
         let is_off = |peer: &PeerClock| peer.ahead().is_some_and(is_off);
         self.peers.iter().filter(move |(_, peer)| is_off(peer)).map(|(mark, _)| *mark)
@@ -112,7 +112,7 @@ fn is_off(ahead: i64) -> bool {
     ahead.unsigned_abs() > Clocks::LIMIT_MS
 }
 
-/// What these differences, in ascending order, say of this node's clock and the others. This node's has one voice, too.
+/// What these differences, in ascending order, show about this node's clock and the others. This node's clock has one vote.
 fn compare(ahead: &[i64]) -> Option<Clocks> {
     let largest_ms = *ahead.iter().max_by_key(|ahead| ahead.unsigned_abs())?;
     let (compared, median) = (ahead.len(), ahead[ahead.len() / 2]);
@@ -128,7 +128,7 @@ fn compare(ahead: &[i64]) -> Option<Clocks> {
     Some(Clocks { compared, off, largest_ms, wrong: (off > 0).then_some(wrong) })
 }
 
-/// Shared by the clock thread, which hears, and those who ask.
+/// Shared by the clock thread, which records differences, and those who ask for them.
 #[derive(Debug)]
 pub(super) struct PeerClocks {
     began: Instant,
@@ -147,17 +147,17 @@ impl PeerClocks {
         self.began.elapsed().as_millis() as u64
     }
 
-    /// A member's datagram bore a time that was this many milliseconds ahead.
+    /// Records that a member's datagram had a time of sending this many milliseconds ahead.
     pub(super) fn take(&self, now: u64, mark: u32, ahead: i64) {
         self.table.lock().take(now, mark, ahead);
     }
 
-    /// By how much the clock of a member is ahead.
+    /// How many milliseconds a member's clock is ahead.
     pub(super) fn ahead_ms(&self, name: &str) -> Option<i64> {
         self.table.lock().peers.get(&hash::member(name))?.ahead()
     }
 
-    /// What is known of all clocks; `None` while nothing is.
+    /// The comparison of all known clocks; `None` if none is known.
     pub(super) fn compare(&self, now: u64) -> Option<Clocks> {
         self.table.lock().compare(now)
     }
@@ -177,7 +177,7 @@ impl PeerClocks {
     }
 }
 
-/// Logs whose clock is off, and that it is over.
+/// Logs members whose clocks differ, and the end of a difference.
 #[derive(Debug, Default)]
 pub(super) struct ClockLog {
     looked: u64,
@@ -186,7 +186,7 @@ pub(super) struct ClockLog {
 }
 
 impl ClockLog {
-    /// Looks at the clocks now and then.
+    /// Checks the clocks from time to time.
     pub(super) fn look(
         &mut self,
         now: u64,
@@ -267,7 +267,7 @@ mod tests {
         swim::{Config, Event, Node, Output, Start, Time},
     };
 
-    /// A node that hears from peers by the steady clock that the test keeps.
+    /// A node that receives datagrams from peers, with a steady clock that the test sets.
     #[derive(Default)]
     struct Bench {
         now: u64,
@@ -278,7 +278,7 @@ mod tests {
     }
 
     impl Bench {
-        /// With these members in the directory.
+        /// A bench with these members in the directory.
         fn with(names: &[&str]) -> Self {
             let bench = Self::default();
             for name in names {
@@ -296,7 +296,7 @@ mod tests {
             self.log.look(self.now, &self.clocks, &self.directory, "me", &mut self.written);
         }
 
-        /// For this many seconds each of these is heard twice a second, after 0 to 200 ms under way.
+        /// For this many seconds, receives two datagrams a second of each peer, which were 0 to 200 ms under way.
         fn run(&mut self, secs: u64, peers: &[(&str, i64)]) {
             for _ in 0..2 * secs {
                 self.now += 500;
@@ -346,7 +346,7 @@ mod tests {
         bench.run(4, &[("b", -700)]);
         assert_eq!(bench.clocks.ahead_ms("b"), Some(-700));
         assert_eq!(bench.clocks.ahead_ms("c"), None);
-        // A step back shows once no datagram from before it counts, one ahead at once.
+        // A step back shows once no datagram from before it counts; a step ahead shows at once.
         bench.run(11, &[("b", -2_000)]);
         assert_eq!(bench.clocks.ahead_ms("b"), Some(-2_000));
         bench.run(1, &[("b", 900)]);

@@ -1,7 +1,7 @@
-//! What a node logs of peers that it does not understand, or that do not understand it: with the peer's address.
+//! Log lines about peers whose data this node cannot use, or that cannot use this node's data, with the peer's address.
 //!
-//! A node with the wrong key or cluster opens streams towards this node, which rejects them and says why. The other side
-//! learns only that its stream was rejected, and says that.
+//! A node with the wrong key or cluster opens streams towards this node, which rejects them and logs the reason. The other
+//! side only learns that its stream was rejected, and logs that.
 
 use std::{
     fmt::Display,
@@ -17,11 +17,11 @@ use crate::{
     },
 };
 
-/// A clock that is off by less than this is not told: a datagram may have been under way as this node started.
+/// A smaller clock difference is not logged: a datagram may have been under way as this node started.
 #[cfg(feature = "encryption")]
 const MIN_OFF_MS: u64 = 1000;
 
-/// Why a node cannot take in what a peer sends.
+/// Why a node cannot use the data of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Mismatch {
     #[error("sealed with a key that is not on this node's ring")]
@@ -39,7 +39,7 @@ pub(super) enum Mismatch {
 }
 
 impl Mismatch {
-    /// What the header of a packet shows that is not sealed, or not any more.
+    /// The mismatch that the header of an unsealed or opened packet shows.
     pub(super) fn of_packet(bytes: &[u8], cluster: u32) -> Option<Self> {
         match packet::foreign(bytes, cluster)? {
             Reject::Cluster => Some(Self::Cluster),
@@ -49,7 +49,7 @@ impl Mismatch {
         }
     }
 
-    /// The one that an error was made of.
+    /// The mismatch that an error was made from.
     pub(super) fn of_error(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
     }
@@ -85,15 +85,15 @@ impl From<Mismatch> for io::Error {
     }
 }
 
-/// By what a peer was heard.
+/// The channel through which the peer's data arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Via {
     Datagram,
     Stream,
 }
 
-/// Shared by all threads of a node. Each kind of line is throttled for each host. Those about datagrams, whose sources can be
-/// forged in any number, do not push out those about streams.
+/// Shared by all threads of a node. Each kind of line is throttled for each host. Lines about datagrams, whose sources can
+/// be forged in any number, do not displace those about streams.
 #[derive(Debug)]
 pub(super) struct PeerLog {
     /// This node's name.
@@ -107,20 +107,20 @@ impl PeerLog {
         Self { node: node.to_owned(), datagrams: Throttle::default(), streams: Throttle::default() }
     }
 
-    /// What a peer sent was dropped.
+    /// Logs that data of a peer was dropped.
     pub(super) fn mismatch(&self, mismatch: Mismatch, peer: SocketAddr, via: Via, sink: &mut impl Sink) {
         let (name, throttle) = self.of(via);
         self.write(throttle, mismatch.topic(), peer, &[("via", &name), ("hint", &mismatch.hint())], sink);
     }
 
-    /// What a peer sent was dropped, and its stream not accepted: its address is in no network that is allowed.
+    /// Logs that data of a peer was dropped, or its stream refused, because its address is in no allowed network.
     pub(super) fn not_allowed(&self, peer: SocketAddr, via: Via, sink: &mut impl Sink) {
         let hint = "no network in `allow` holds this address; if it is a member's, add its network";
         let (name, throttle) = self.of(via);
         self.write(throttle, Topic::NotAllowed, peer, &[("via", &name), ("hint", &hint)], sink);
     }
 
-    /// A peer did not go on with a stream that this node opened.
+    /// Logs that a peer ended a stream that this node opened.
     pub(super) fn rejected(&self, peer: SocketAddr, error: &io::Error, sink: &mut impl Sink) {
         let (reason, hint): (&dyn Display, _) = match error.kind() {
             ErrorKind::InvalidData => (error, "its key or cluster may be another; its log says which"),
@@ -129,7 +129,7 @@ impl PeerLog {
         self.write(&self.streams, Topic::StreamRejected, peer, &[("reason", reason), ("hint", &hint)], sink);
     }
 
-    /// A genuine datagram was dropped because its time of sending is too far off.
+    /// Logs that a genuine datagram was dropped because its time of sending differs too much.
     #[cfg(feature = "encryption")]
     pub(super) fn clock_off(&self, peer: SocketAddr, off_ms: u64, sink: &mut impl Sink) {
         if off_ms >= MIN_OFF_MS {
@@ -159,7 +159,7 @@ impl PeerLog {
         let mut all: Vec<Field<'_>> = vec![("peer", &peer)];
         all.extend_from_slice(fields);
         all.push(("node", &self.node));
-        // From each stream another port.
+        // The port is left out, since it changes with each stream.
         throttle.write(topic, &peer.ip().to_string(), &all, sink);
     }
 }

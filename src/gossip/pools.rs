@@ -1,13 +1,12 @@
-//! The thread pools of a node, apart from each other so that other work never delays probes and stream pings.
+//! The thread pools of a node, which are separate so that other work never delays probes and stream pings.
 //!
-//! Whether a stream that was opened to us is a stream ping is known after its first frame only. So all of them begin in
-//! the pool of *callers*, where the first frame is read. A stream ping is answered there at once, with one small frame. An
-//! exchange moves on to a pool of its own, so however many exchanges are held open, first frames are read. Streams that this
-//! node opens are of a known kind: *urgent* ones (stream pings of probes, and datagrams by stream on which a verdict or a leave
-//! depends) wait neither for *questions*, which others can cause, nor for *exchanges* (of tables), and none of them for names
-//! that are looked up. A join becomes an
-//! exchange once the other side has answered; until then one thread has all of them
-//! ([`join_attempts`](super::join_attempts)), for most may be to addresses that are dead.
+//! Only the first frame shows whether a stream from outside is a stream ping. So all of them begin in the pool of *callers*,
+//! where the first frame is read. A stream ping is answered there at once, with one small frame. An exchange moves on to a
+//! pool of its own, so first frames are read however many exchanges are held open. Streams that this node opens are of a
+//! known kind: *urgent* ones (stream pings of probes, and datagrams by stream on which a verdict or a leave depends) wait
+//! neither for *questions*, which others can cause, nor for *exchanges* (of tables), and none of them waits for look-ups of
+//! names. A join becomes an exchange once the other side has answered. Until then one thread runs all joins
+//! ([`join_attempts`](super::join_attempts)), since most may be to addresses that are dead.
 
 use super::{queue::Limits, workers::Workers};
 use crate::swim::MAX_ATTEMPTS;
@@ -16,19 +15,19 @@ const CALLERS: Limits = Limits { threads: 3, waiting: 40, recalls: true };
 const ANSWERS: Limits = Limits { threads: 4, waiting: 40, recalls: true };
 const URGENT: Limits = Limits { threads: 3, waiting: 16, recalls: true };
 const QUESTIONS: Limits = Limits { threads: 4, waiting: 6, recalls: true };
-/// An exchange that we began is not given up for another of ours.
+/// An exchange that this node began is not given up for another of its own.
 const EXCHANGES: Limits = Limits { threads: 3, waiting: 16, recalls: false };
-/// Messages and data, in streams of ours. None is given up for another: a caller waits for it.
+/// Messages and data in streams of this node. None is given up for another, since a caller waits for it.
 const DATA: Limits = Limits { threads: 4, waiting: 16, recalls: false };
-/// The same in streams of others. Apart from ours: two nodes that wait for each other's answers must not hold the threads that
-/// these need.
+/// The same in streams of others. The pools are separate: two nodes that wait for each other's answers must not hold the
+/// threads that these answers need.
 const DATA_ANSWERS: Limits = Limits { threads: 4, waiting: 16, recalls: true };
 /// Look-ups block on the system's resolver, some for half a minute: those that are stuck must not keep another waiting.
 const NAMES: Limits = Limits { threads: 32, waiting: 1024, recalls: false };
 /// One thread has all of them.
 const JOINS: Limits = Limits { threads: 1, waiting: 1, recalls: false };
 
-// The node's own, two to four, are not among them.
+// The two to four threads that are not workers are not counted.
 const _: () = assert!(
     CALLERS.threads
         + ANSWERS.threads
@@ -41,7 +40,7 @@ const _: () = assert!(
         + DATA_ANSWERS.threads
         <= 58
 );
-// The core's bound of streams holds for both sides together: others must not use up our part of it.
+// The core's bound of streams holds for both sides together: others must not use up this node's part of it.
 const _: () = assert!(
     CALLERS.threads
         + ANSWERS.threads
@@ -64,21 +63,21 @@ const _: () = assert!(
 pub(super) struct Pools {
     /// Streams from others, up to their first frame and a short answer.
     pub(super) callers: Workers,
-    /// The exchanges among them.
+    /// Exchanges in streams from others.
     pub(super) answers: Workers,
-    /// Stream pings of our probes, and datagrams by stream on which a verdict or a leave depends.
+    /// Stream pings of this node's probes, and datagrams by stream on which a verdict or a leave depends.
     pub(super) urgent: Workers,
-    /// Stream pings of our questions.
+    /// Stream pings of this node's questions.
     pub(super) questions: Workers,
-    /// Our own exchanges, and joins once they are answered.
+    /// This node's exchanges, and joins once they are answered.
     pub(super) exchanges: Workers,
-    /// Messages and data, in streams of ours.
+    /// Messages and data in streams of this node.
     pub(super) data: Workers,
-    /// Messages and data, in streams of others.
+    /// Messages and data in streams of others.
     pub(super) data_answers: Workers,
     /// Look-ups of seeds.
     pub(super) names: Workers,
-    /// The thread of the joins that nobody has answered yet.
+    /// The thread of the joins without an answer.
     pub(super) joins: Workers,
 }
 

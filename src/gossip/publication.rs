@@ -1,6 +1,6 @@
-//! What a running node tells its program: members and events, and the outcomes that callers wait for.
+//! The reports of a running node to its program: members, events, and the results that callers wait for.
 //!
-//! The clock thread publishes; no reader and no caller ever holds it up.
+//! The clock thread publishes; no reader and no caller ever delays it.
 
 use std::{
     collections::HashMap,
@@ -48,17 +48,17 @@ impl Publication {
         }
     }
 
-    /// Subscribes to the key–values from these on.
+    /// Subscribes to changes of the key–values after these.
     pub(super) fn follow_entries(&self, entries: Entries) -> Subscription<Unread> {
         self.entries.subscribe(Unread::new(entries))
     }
 
-    /// Key–values have changed.
+    /// Tells the watches that key–values have changed.
     pub(super) fn entries_changed(&self, entries: &Entries) {
         self.entries.publish(|unread| unread.push(entries));
     }
 
-    /// The result of the join with this ticket goes to `caller`, who learns of the node's end too: by a disconnection.
+    /// Registers `caller` for the result of the join with this ticket. At the node's end the channel is disconnected.
     pub(super) fn expect_join(&self, ticket: u64, caller: Sender<JoinResult>) {
         if let Some(joins) = &mut *self.joins.lock() {
             joins.insert(ticket, caller);
@@ -72,19 +72,19 @@ impl Publication {
         }
     }
 
-    /// A round of contacting the seeds is over.
+    /// Reports the end of a round of contacting the seeds.
     pub(super) fn seeds_tried(&self, result: JoinResult) {
         // A full channel does no harm: the next round reports again.
         let _ = self.seeds_tried.try_send(result);
     }
 
-    /// The leave is over.
+    /// Reports the end of the leave.
     pub(super) fn leave_done(&self, confirmed: bool) {
         self.unconfirmed.store(!confirmed, Ordering::Release);
         self.left.stop();
     }
 
-    /// Whether a member has confirmed the leave; worth asking once `left` is raised.
+    /// Whether a member has confirmed the leave; meaningful once `left` is raised.
     pub(super) fn was_leave_confirmed(&self) -> bool {
         !self.unconfirmed.load(Ordering::Acquire)
     }

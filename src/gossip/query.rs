@@ -1,4 +1,4 @@
-//! Queries: a request to many members, with a report of who has answered and who has not.
+//! Queries: a request to many members, with a report of the members that answered and those that did not.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -37,7 +37,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// Asks all live members, without a payload, for 5 seconds.
+    /// A query of all live members, with an empty payload and a limit of 5 s.
     pub fn new(topic: impl Into<String>) -> Self {
         Self {
             topic: topic.into(),
@@ -47,30 +47,30 @@ impl Query {
         }
     }
 
-    /// What is asked, at most 1 MiB. Defaults to nothing. What does not fit in a datagram costs a stream for each
-    /// member, as in [`Gossip::send_within`].
+    /// The payload, at most 1 MiB. Defaults to an empty one. A payload that does not fit in a datagram costs a stream for
+    /// each member, as in [`Gossip::send_within`].
     pub fn payload(self, payload: impl AsRef<[u8]>) -> Self {
         Self { payload: payload.as_ref().into(), ..self }
     }
 
-    /// Which members are asked. Defaults to all.
+    /// The members to ask. Defaults to all.
     pub fn to(self, to: Filter) -> Self {
         Self { to, ..self }
     }
 
-    /// How long answers are waited for. Defaults to 5 s.
+    /// How long to wait for answers. Defaults to 5 s.
     pub fn within(self, within: Duration) -> Self {
         Self { within, ..self }
     }
 }
 
-/// What a member said to a query.
+/// The result of a query for one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueryAnswer {
     /// The member.
     pub member: MemberLife,
-    /// Its answer, or why there is none.
+    /// Its answer, or why it gave none.
     pub result: Result<Answer, QueryProblem>,
 }
 
@@ -80,34 +80,34 @@ pub struct QueryAnswer {
 pub struct QueryMiss {
     /// The member.
     pub member: MemberLife,
-    /// Why, and whether it may have acted.
+    /// Why, and whether the member may have acted.
     pub why: QueryProblem,
 }
 
-/// What came of a query so far.
+/// The results of a query so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct QueryReport {
-    /// How many members were to be asked.
+    /// How many members the query asks.
     pub asked: usize,
     /// How many have answered.
     pub answered: usize,
-    /// Those that have not, or have refused, in the order in which that was known.
+    /// The members that have not answered, or have refused, in the order in which that became known.
     pub missing: Vec<QueryMiss>,
-    /// The median time of the answers.
+    /// The median of the times until an answer.
     pub p50: Option<Duration>,
-    /// The 99th percentile of their times.
+    /// The 99th percentile of these times.
     pub p99: Option<Duration>,
 }
 
 impl QueryReport {
-    /// Whether somebody was asked, and all have answered.
+    /// Whether at least one member was asked, and all have answered.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.asked > 0 && self.answered == self.asked
     }
 
-    /// How many have not answered for such a reason.
+    /// How many members have not answered for such a reason.
     #[must_use]
     pub fn count(&self, why: impl Fn(&QueryProblem) -> bool) -> usize {
         self.missing.iter().filter(|one| why(&one.why)).count()
@@ -128,13 +128,14 @@ impl fmt::Display for QueryReport {
 }
 
 impl Gossip {
-    /// Asks the live members that the query's filter matches at this moment, this node included if it does, and hands out
-    /// what they say as it comes. It ends when each of them has answered, refused, failed or left, or its time is up: exactly
-    /// one result for each. Members are asked directly, some at a time; gossip has no part in it. If the filter matches
-    /// nobody, it ends at once, and is [not complete](QueryReport::is_complete).
+    /// Asks the live members that the query's filter matches at this moment, this node included if it matches, and returns
+    /// their results as they arrive. The query ends when each of them has answered, refused, failed or left, or its time is
+    /// up: exactly one result for each. This node asks the members directly, some at a time; gossip has no part in it. If
+    /// the filter matches no member, the query ends at once, and is [not complete](QueryReport::is_complete).
     ///
-    /// Read answers as they come: while more than 8 MiB of them are unread, no answer that does not fit in a datagram is fetched,
-    /// and members whose answers are not fetched in time end as [`EndedBy::Unread`](crate::EndedBy::Unread).
+    /// The program should read answers as they arrive: while more than 8 MiB of them are unread, no answer that does not fit
+    /// in a datagram is fetched, and members whose answers are not fetched in time end as
+    /// [`EndedBy::Unread`](crate::EndedBy::Unread).
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig, Query};
@@ -151,9 +152,10 @@ impl Gossip {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the topic has not 1 to 64 bytes or disturbs a line (control characters, line separators, changes of
-    /// direction), or the time is 0; [`Error::TooLarge`]; [`Error::Busy`] if 16 queries are under way; [`Error::Left`],
-    /// [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended. Nobody was asked then.
+    /// [`Error::Invalid`] if the topic has not 1 to 64 bytes or has characters that break or disguise a line (control
+    /// characters, line separators, changes of direction), or the time is 0; [`Error::TooLarge`]; [`Error::Busy`] if 16
+    /// queries are under way; [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended. No
+    /// member was asked then.
     pub fn query(&self, query: &Query) -> Result<QueryAnswers, Error> {
         let Query { topic, payload, to, within } = query;
         self.check_asking(topic, payload, ("within", *within))?;
@@ -173,9 +175,9 @@ impl Gossip {
     }
 }
 
-/// The answers to a query, from [`Gossip::query`], as they come in. It ends when nothing more can come, or with the node.
-/// Dropping it cancels the query: members that were not asked yet will not be. Threads may share it by reference; each answer
-/// then goes to one of them.
+/// A subscription to the answers of a query, from [`Gossip::query`], as they arrive. It ends when no more can arrive, or
+/// with the node. Dropping it cancels the query: members that were not asked yet will not be. Threads may share it by
+/// reference; each answer then goes to one of them.
 #[must_use = "dropping it cancels the query"]
 pub struct QueryAnswers {
     node: Arc<SharedNode>,
@@ -184,7 +186,7 @@ pub struct QueryAnswers {
     seen: Mutex<Seen>,
 }
 
-/// What was read.
+/// The results that were read.
 #[derive(Debug)]
 struct Seen {
     report: QueryReport,
@@ -192,7 +194,7 @@ struct Seen {
 }
 
 impl QueryAnswers {
-    /// What came of the query, as far as it was read: read all to know all.
+    /// The report on the results that were read so far.
     #[must_use]
     pub fn report(&self) -> QueryReport {
         let Seen { report, mut took } = {
@@ -203,7 +205,7 @@ impl QueryAnswers {
         QueryReport { p50: percentile(&took, 50), p99: percentile(&took, 99), ..report }
     }
 
-    /// Reads the rest, and says what came of the query.
+    /// Reads the remaining results, and returns the report on all of them.
     #[must_use]
     pub fn finish(self) -> QueryReport {
         self.iter().for_each(drop);

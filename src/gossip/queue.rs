@@ -1,13 +1,13 @@
 //! A fair queue: the jobs that wait for a thread and those that run, by accounts.
 //!
-//! Owns no thread and reads no clock. An account is the host that a job is done for or with ([`account_of`]). An account may
-//! use all threads that no other wants. While others wait, it has a *share*, a quarter of the threads and at least one, so
-//! that one address, or a few, cannot hold all of them:
+//! It owns no thread and reads no clock. An account is the host that a job is done for or with ([`account_of`]). An account
+//! may use all threads that no other account wants. While others wait, it has a *share*, a quarter of the threads and at
+//! least one, so that one address, or a few, cannot hold all of them:
 //!
-//! - the next job is that of an account that runs fewest; among equals, accounts take turns;
-//! - if all threads run and an account below its share waits, the oldest job of the account that runs most, if that is
-//!   more than its share, is asked to give its place back;
-//! - if no more may wait, the account with most waiting jobs loses its last, unless that is the newcomer's own.
+//! - the next job belongs to the account with the fewest running jobs; among equals, accounts take turns;
+//! - if all threads run and an account below its share waits, the oldest job of the account with the most running jobs, if
+//!   that is more than its share, is asked to give its place back;
+//! - if no more may wait, the account with the most waiting jobs loses its last, unless that is the newcomer's own account.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -21,7 +21,7 @@ use std::{
 
 use crate::address::host_of;
 
-/// Whom a job is for; `None` for the node itself.
+/// The host that a job is for; `None` for the node itself.
 pub(super) type Account = Option<IpAddr>;
 
 /// Each host is an account.
@@ -52,7 +52,7 @@ impl Limits {
 pub(super) struct Place(Arc<AtomicBool>);
 
 impl Place {
-    /// Whether the job is to end, for another one's sake.
+    /// Whether the job must end, so that another can run.
     pub(super) fn is_recalled(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
@@ -77,7 +77,7 @@ pub(super) struct Queue<J> {
 #[derive(Debug)]
 struct Waiting<J> {
     account: Account,
-    /// The job expires then, and is not begun any more.
+    /// When the job expires; it is not begun after that.
     until: Option<Instant>,
     job: J,
 }
@@ -113,7 +113,7 @@ impl<J> Queue<J> {
     /// Makes room for one more waiting job of an account, if another account has more.
     fn displace(&mut self, newcomer: Account) -> Option<J> {
         let of = |account| self.waiting.iter().filter(|waiting| waiting.account == account).count();
-        // Of accounts with equally many jobs, the one whose job came last.
+        // Among accounts with equally many jobs, the one whose job came last.
         let largest =
             self.waiting.iter().map(|waiting| waiting.account).max_by_key(|account| of(*account))?;
         if of(largest) <= of(newcomer) + 1 {
@@ -146,7 +146,7 @@ impl<J> Queue<J> {
         self.waiting.extend(its);
     }
 
-    /// A job has ended.
+    /// Frees the place of a job that has ended.
     pub(super) fn end(&mut self, place: &Place) {
         self.running.retain(|(_, of)| !of.is(place));
     }

@@ -67,7 +67,7 @@ fn accounts_take_turns() {
 }
 
 #[test]
-fn who_was_served_waits_behind_those_who_were_not() {
+fn a_node_that_was_served_waits_behind_those_who_were_not() {
     let limits = Limits { threads: 1, ..LIMITS };
     let mut queue = Queue::new(limits);
     for job in [10, 11, 12, 20] {
@@ -110,7 +110,7 @@ fn two_accounts_that_hold_every_thread_give_one_back_to_a_third() {
 }
 
 #[test]
-fn what_comes_free_goes_to_whom_it_was_recalled_for() {
+fn a_recalled_place_goes_to_the_account_that_it_was_recalled_for() {
     let mut queue = queue([10, 11, 12, 13]);
     let running = start(&mut queue);
     push(&mut queue, 14);
@@ -144,7 +144,7 @@ fn a_queue_that_recalls_nothing_lets_jobs_end() {
 }
 
 #[test]
-fn a_full_queue_takes_in_others_at_the_cost_of_whoever_fills_it() {
+fn a_full_queue_takes_in_others_at_the_cost_of_the_account_that_fills_it() {
     let mut queue = queue([10, 11, 12, 13, 20, 21, 22, 23]);
     assert_eq!(push(&mut queue, 30), Some(23), "the last of a largest account");
     assert_eq!(push(&mut queue, 31), Some(13));

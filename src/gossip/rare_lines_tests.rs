@@ -1,4 +1,4 @@
-//! The text of lines that a healthy node never logs, each written by what writes it in earnest.
+//! The text of lines that a healthy node never logs. Each is written by the code that writes it in operation.
 
 use std::{io::Cursor, net::TcpListener, sync::Arc, thread, time::Duration};
 
@@ -42,7 +42,7 @@ fn a_stream_that_cannot_be_accepted() {
     });
 }
 
-/// By a chunk, which may be too large for a file of 1 MiB, or be no chunk because the node's state is.
+/// A chunk ends it: one that is too large for a file of 1 MiB, or none because the node's state is too large.
 fn a_recording_that_ends_by_itself(len: usize) {
     let (chunks, written) = bounded(1);
     chunks.send(Chunk { segment: 0, index: 0, bytes: vec![0; len] }).unwrap();
@@ -167,7 +167,7 @@ mod sealed {
         (ring, Secrets::of(&config, &Arc::new(Counters::default())))
     }
 
-    /// A step that somebody asks for by stream.
+    /// A step that a member asks for by stream.
     fn change(secrets: &Secrets, step: u8, key: &[u8]) {
         let mut frame = Vec::new();
         let mut writer = Writer::new(&mut frame, Header::anonymous(secrets.mark()), 1400);

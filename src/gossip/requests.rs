@@ -1,4 +1,4 @@
-//! Requests of others, which this node's application answers.
+//! Requests of others, which the application of this node answers.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -19,13 +19,13 @@ use crate::{
 const MAX_REASON: usize = 512;
 
 impl Gossip {
-    /// The requests that others send to this topic, to be answered. Several readers of a topic share its requests. While 256
-    /// requests wait, or 4 MiB of them, their senders get [`Error::Busy`].
+    /// Subscribes to the requests that others send to this topic, so that the program answers them. Several readers of a
+    /// topic share its requests. While 256 requests wait, or 4 MiB of them, their senders get [`Error::Busy`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] if `topic` has not 1 to 64 bytes, disturbs a line (control characters, line separators, changes of
-    /// direction), or is one that the node answers itself; [`Error::Busy`] if 256 topics are served; [`Error::Stopped`] or
-    /// [`Error::Panicked`] if the node has ended.
+    /// [`Error::Invalid`] if `topic` has not 1 to 64 bytes, has characters that break or disguise a line (control
+    /// characters, line separators, changes of direction), or is one that the node answers itself; [`Error::Busy`] if 256
+    /// topics are served; [`Error::Stopped`] or [`Error::Panicked`] if the node has ended.
     pub fn serve(&self, topic: &str) -> Result<Requests, Error> {
         check_topic(topic)?;
         if topic.starts_with("syncswim/") {
@@ -40,8 +40,8 @@ impl Gossip {
     }
 }
 
-/// The requests of a topic, from [`Gossip::serve`]. When the last reader of a topic is dropped, requests that wait are refused
-/// with [`Error::NoReader`].
+/// A subscription to the requests of a topic, from [`Gossip::serve`]. When the last reader of a topic is dropped, requests
+/// that wait are refused with [`Error::NoReader`].
 #[must_use = "dropping it ends the service"]
 pub struct Requests {
     node: Arc<SharedNode>,
@@ -81,8 +81,8 @@ impl fmt::Debug for Requests {
     }
 }
 
-/// A request of another node. The requester waits until it is answered or refused, or its time is up; if it is dropped, that
-/// node is told so.
+/// A request of another node. The requester waits until it is answered or refused, or its time is up. If the program drops
+/// the request, the requester is told.
 #[must_use = "dropping it refuses it"]
 pub struct Request {
     node: Arc<SharedNode>,
@@ -97,37 +97,37 @@ impl Request {
         MemberLife::of(self.item.from.clone())
     }
 
-    /// What it was sent to.
+    /// The topic that it was sent to.
     #[must_use]
     pub fn topic(&self) -> &str {
         &self.item.topic
     }
 
-    /// What is asked.
+    /// Its content.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         &self.item.payload
     }
 
-    /// For how long its sender still waits, as far as can be told: it came a little after it was sent.
+    /// How long its sender still waits. This is an estimate, since the time that the request was under way is unknown.
     #[must_use]
     pub fn time_left(&self) -> Duration {
         self.item.until.since(self.node.now())
     }
 
-    /// Answers it. `Ok` says that the answer is on its way: the sender's time may end before it arrives.
+    /// Answers the request. `Ok` says that the answer is on its way: the sender's time may end before it arrives.
     ///
     /// # Errors
-    /// [`Error::TooLate`] if its sender has given up, or is live no longer; [`Error::TooLarge`] if the answer is longer than
-    /// 1 MiB: the sender is told that the request was dropped. [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if
-    /// this node has left or ended: its askers were told so.
+    /// [`Error::TooLate`] if its sender has given up, or is no longer live; [`Error::TooLarge`] if the answer is longer than
+    /// 1 MiB: the sender is then told that the request was dropped. [`Error::Left`], [`Error::Stopped`] or
+    /// [`Error::Panicked`] if this node has left or ended: the requesters were told so.
     pub fn answer(mut self, payload: impl AsRef<[u8]>) -> Result<(), Error> {
         let payload = payload.as_ref();
         check_size(payload)?;
         self.settle(Status::Answered, payload)
     }
 
-    /// Refuses it. What is beyond 512 bytes of the reason is cut off.
+    /// Refuses the request. The reason is cut to 512 bytes.
     ///
     /// # Errors
     /// As [`answer`](Self::answer).
@@ -150,7 +150,7 @@ impl Request {
     }
 }
 
-/// As many whole characters as fit.
+/// The longest beginning of whole characters that fits.
 fn shortened(reason: &str) -> &str {
     let end = (0..=reason.len().min(MAX_REASON)).rev().find(|at| reason.is_char_boundary(*at));
     &reason[..end.unwrap_or_default()]

@@ -1,5 +1,5 @@
-//! Changing the key of a whole cluster: every member installs the new key, then all use it, then all remove the
-//! old one. A step begins only when the one before has succeeded everywhere, so the cluster never splits.
+//! Changes the key of a whole cluster: every member installs the new key, then all use it, then all remove the old one. A
+//! step begins only when the one before has succeeded everywhere, so the cluster never splits.
 
 use std::{
     borrow::Cow,
@@ -43,15 +43,15 @@ const AT_ONCE: usize = 4;
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum KeyStep {
-    /// The new key is on the ring: packets that are sealed with it are understood.
+    /// The new key is on the keyring: packets that are sealed with it are understood.
     Install,
     /// The new key is the primary one, which seals.
     Use,
-    /// All other keys are off the ring.
+    /// All other keys are off the keyring.
     Remove,
 }
 
-/// One word.
+/// As one word.
 impl fmt::Display for KeyStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -73,9 +73,9 @@ impl fmt::Display for KeyStep {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RotateOptions {
-    /// Names of members that are not told the new key, such as those on lost hosts. A node that joins while the key is being
-    /// changed is then not told it either, as it may be one of them under another name. They keep only the old key, and
-    /// the last step cuts them off. Defaults to none.
+    /// Names of members that do not receive the new key, such as those on lost hosts. A node that joins while the key is
+    /// being changed does not receive it either, as it may be one of them under another name. These members keep only the
+    /// old key, and the last step cuts them off. Defaults to none.
     pub exclude: BTreeSet<String>,
 }
 
@@ -94,27 +94,27 @@ impl RotateOptions {
     }
 }
 
-/// How far a key change came.
+/// The result of a key change.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Rotation {
-    /// This node first, then every live member, and who was excluded.
+    /// This node first, then every live member, and the excluded ones.
     pub nodes: Vec<RotatedNode>,
 }
 
-/// How far it came on one member.
+/// The result of a key change for one member.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RotatedNode {
     /// Its name.
     pub name: Arc<str>,
-    /// The address at which it was asked.
+    /// The address at which it was contacted.
     pub addr: SocketAddr,
     /// The last step that it confirmed.
     pub reached: Option<KeyStep>,
-    /// Why it did not go further, if it was asked to.
+    /// Why it did not take a further step, if it was asked to.
     pub problem: Option<RotateProblem>,
-    /// Whether it was [excluded](RotateOptions::exclude): it was asked nothing and told nothing.
+    /// Whether it was [excluded](RotateOptions::exclude), and so not contacted.
     pub excluded: bool,
 }
 
@@ -123,11 +123,11 @@ pub struct RotatedNode {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RotateProblem {
-    /// The stream to it could not be opened, or broke. Whether it has taken the step is not known.
+    /// The stream to it could not be opened, or broke. It is not known whether it has taken the step.
     #[error("the stream to it failed; check that it runs and is reached over TCP, and repeat the call")]
     #[non_exhaustive]
     Stream {
-        /// What the system or the other side said.
+        /// The error of the system or of the other side.
         #[serde(with = "as_text")]
         source: Arc<io::Error>,
     },
@@ -135,16 +135,16 @@ pub enum RotateProblem {
     #[error("it refused: {reason}")]
     #[non_exhaustive]
     Refused {
-        /// Its own words.
+        /// The reason that it gave.
         reason: String,
     },
-    /// It gave an answer that is none to a key change.
+    /// It answered with something else than the result of a key change.
     #[error("it gave no answer to a key change; check that it runs the same version")]
     NoAnswer,
 }
 
 impl RotateProblem {
-    /// What two of them are compared by: of an error of the system its text, as serde has it.
+    /// The form in which two of them are compared: an error of the system counts as its text, as in serde.
     fn compared(&self) -> (u8, Cow<'_, str>) {
         match self {
             Self::Stream { source } => (0, source.to_string().into()),
@@ -169,7 +169,7 @@ impl Hash for RotateProblem {
     }
 }
 
-/// Serde has an error of the system as its text.
+/// Serializes an error of the system as its text.
 mod as_text {
     use std::{io, sync::Arc};
 
@@ -202,7 +202,7 @@ impl fmt::Display for Rotation {
 }
 
 impl Rotation {
-    /// Whether every member that was not excluded has the new key alone.
+    /// Whether every member that was not excluded has only the new key.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         !self.is_behind(KeyStep::Remove)
@@ -216,7 +216,7 @@ impl Rotation {
         self.nodes.iter().any(|node| node.problem.is_some())
     }
 
-    /// Lists a member, unless it is listed.
+    /// Adds a member to the list, unless it is listed.
     fn list(&mut self, member: &Member, excluded: bool) {
         if self.nodes.iter().all(|node| node.name != member.name) {
             let (name, addr) = (Arc::clone(&member.name), member.addr);
@@ -231,7 +231,7 @@ impl RotatedNode {
     }
 }
 
-/// What a change of the whole cluster's key uses of the node that makes it.
+/// The parts of the node that a change of the cluster's key uses.
 pub(super) struct Rotator<'a> {
     pub(super) talk: &'a Conversations,
     pub(super) directory: &'a Directory,
@@ -244,7 +244,7 @@ impl Rotator<'_> {
         let mut rotation = self.list_first(options)?;
         let steps = [KeyStep::Install, KeyStep::Use, KeyStep::Remove];
         for last in steps {
-            // A node that joins meanwhile has only the old key, and catches up before the next step begins.
+            // A node that joins meanwhile has only the old key, and takes the earlier steps before the next one begins.
             while self.list_new(&mut rotation, options) || rotation.is_behind(last) {
                 for step in steps.into_iter().filter(|step| *step <= last) {
                     if rotation.has_problem() {
@@ -257,8 +257,8 @@ impl Rotator<'_> {
         Ok(rotation)
     }
 
-    /// Lists this node, those to exclude, and the live members. An unknown name is an error: one that is misspelt would be
-    /// told the key.
+    /// Lists this node, the members to exclude, and the live members. An unknown name is an error: a misspelt one would
+    /// receive the key.
     fn list_first(&self, options: &RotateOptions) -> Result<Rotation, Error> {
         let own = self.talk.node.command(|node, _| node.local());
         let members = self.directory.members();
@@ -278,7 +278,7 @@ impl Rotator<'_> {
         Ok(rotation)
     }
 
-    /// Adds the live members that have joined since; says whether any of them has to take the steps.
+    /// Adds the live members that have joined since. Returns whether any of them has to take the steps.
     fn list_new(&self, rotation: &mut Rotation, options: &RotateOptions) -> bool {
         let before = rotation.nodes.len();
         self.list_all(rotation, !options.exclude.is_empty());
@@ -289,7 +289,7 @@ impl Rotator<'_> {
         self.directory.members().live().for_each(|member| rotation.list(member, excluded));
     }
 
-    /// Has every member take a step that it has not taken yet.
+    /// Asks every member that has not taken a step to take it.
     fn ask_all(&self, ring: &Keyring, rotation: &mut Rotation, step: KeyStep, key: &Key) {
         let fingerprint = key.fingerprint();
         let content = if step == KeyStep::Install { &key.as_bytes()[..] } else { &fingerprint.0[..] };
@@ -316,7 +316,7 @@ impl Rotator<'_> {
         std::thread::scope(|scope| {
             for _ in 1..AT_ONCE {
                 let name = format!("{}-keys", self.talk.node.name);
-                // With fewer threads it takes longer.
+                // With fewer threads the step takes longer.
                 let _ = std::thread::Builder::new().name(name).spawn_scoped(scope, work);
             }
             work();
@@ -324,7 +324,7 @@ impl Rotator<'_> {
     }
 
     fn ask(&self, addr: SocketAddr, change: &KeyChange<'_>) -> Result<(), RotateProblem> {
-        // The frame carries a key, and is wiped however this ends.
+        // The frame holds a key, so it is wiped in any case.
         let mut frame = Zeroizing::new(Vec::new());
         let mark = self.talk.secrets.mark();
         let mut writer = packet::Writer::new(&mut frame, Header::anonymous(mark), MAX_FRAME);
@@ -340,7 +340,7 @@ impl Rotator<'_> {
         }
     }
 
-    /// Sends a frame over a stream that is opened to change keys; the answer takes its place.
+    /// Sends a frame over a stream that is opened to change keys, and replaces it by the answer.
     fn exchange(&self, addr: SocketAddr, frame: &mut Vec<u8>) -> io::Result<()> {
         let Conversations { node, secrets, dial, .. } = self.talk;
         let deadline = Deadline::after(&node.stop, self.stream_timeout);
@@ -357,13 +357,13 @@ mod tests {
     use crate::{Gossip, GossipConfig, Stop};
 
     #[test]
-    fn who_joins_while_others_are_excluded_is_told_nothing_either() {
+    fn a_node_that_joins_while_others_are_excluded_is_told_nothing_either() {
         let start = |name: &str| {
             let ring = Keyring::new(Key::from([1; 32]));
             Gossip::start(GossipConfig::local(name).bind(([127, 0, 0, 1], 0)).keyring(&ring)).unwrap()
         };
         let (a, b, late) = (start("a"), start("b"), start("late"));
-        // A member that has joined is listed once the clock thread has told of it.
+        // A member that has joined is listed once the clock thread has published it.
         let join = |node: &Gossip| {
             node.join([a.local().addr.to_string()]).unwrap();
             let is_listed = || a.members().named(&node.local().name).is_some();
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_excluded_is_never_behind_and_the_text_names_who_is_and_why() {
+    fn a_node_that_was_excluded_is_never_behind_and_the_text_names_who_is_and_why() {
         let node = |name: &str, reached, excluded| RotatedNode {
             name: name.into(),
             addr: ([127, 0, 0, 1], 1).into(),

@@ -44,7 +44,7 @@ use crate::{
     wire::hash,
 };
 
-/// How much longer than its own deadline a leave is waited for.
+/// How much longer than its own deadline a call waits for a leave.
 const LEAVE_SLACK: Duration = Duration::from_millis(50);
 
 /// A node with its threads. Dropping it, like [`shutdown`](Self::shutdown), leaves the cluster and ends every thread.
@@ -55,13 +55,13 @@ pub(super) struct Running {
     pub(super) talk: Arc<Conversations>,
     pub(super) seeds: Arc<SeedLookup>,
     pub(super) config: Arc<Config>,
-    /// Where it listens.
+    /// The address where it listens.
     pub(super) bound: SocketAddr,
     pub(super) seeds_tried: Receiver<JoinResult>,
     pub(super) recorder: FlightRecorder,
     state: StateKeeper,
     pools: Pools,
-    /// `None` once a caller joins them.
+    /// `None` once a caller waits for their end.
     threads: Mutex<Option<Vec<JoinHandle<()>>>>,
     /// Raised once all threads have ended.
     gone: Stop,
@@ -79,7 +79,7 @@ pub(super) struct Threads {
 }
 
 impl Running {
-    /// What the core and the driver counted, and the gauges of both.
+    /// The counters of the core and of the driver, and the gauges of both.
     pub(super) fn metrics(&self) -> Metrics {
         let mut metrics = self.node.call(|endpoint, _| {
             let recording_lost_inputs = endpoint.node.recording_lost_inputs();
@@ -106,7 +106,7 @@ impl Running {
         let keeping =
             recording.and_then(|()| running.state.start(&running.node, &running.publication.directory));
         if let Err(error) = keeping.and_then(|()| running.spawn(threads)) {
-            // Without its threads it cannot leave, and nobody knows it yet.
+            // Without its threads it cannot leave, and no member knows it yet.
             let _ = running.abort();
             return Err(error);
         }
@@ -114,7 +114,7 @@ impl Running {
         Ok(running)
     }
 
-    /// Puts the parts together. Nothing runs yet.
+    /// Puts the parts together. No thread runs yet.
     pub(super) fn assemble(
         config: GossipConfig,
         Sockets { udp, tcp, advertise }: Sockets,
@@ -233,14 +233,14 @@ impl Running {
         let result = result.recv().map_err(|_| self.node.ended())?;
         match result {
             Ok(reached) => {
-                // That this node is among its seeds hides no seed that cannot be used.
+                // If one of the seeds is this node itself, seeds that cannot be used are reported nevertheless.
                 let failure = failure.lock().take().filter(|_| reached == 0);
                 failure.map_or(Ok(()), Err)?;
                 self.seeds.remember(seeds);
                 Ok(reached)
             }
             Err(problem) => {
-                // A node that has left or ended meanwhile is the better reason.
+                // If the node has left or ended meanwhile, that is the error.
                 self.check_present()?;
                 let failure = failure.lock().take().filter(|_| problem == JoinProblem::NoAddress);
                 Err(failure.unwrap_or_else(|| self.seeds.join_error(&seeds, problem)))
@@ -266,7 +266,7 @@ impl Running {
         }
     }
 
-    /// How the leave ended.
+    /// The result of the leave.
     fn leave_outcome(&self) -> Result<(), Error> {
         match self.publication.was_leave_confirmed() {
             true => Ok(()),
@@ -284,7 +284,7 @@ impl Running {
 
     pub(super) fn abort(&self) -> Result<(), Error> {
         self.node.shut();
-        // Under no lock: others who come here meanwhile wait for the flag.
+        // Under no lock: other callers meanwhile wait for the flag.
         let threads = self.threads.lock().take();
         match threads {
             Some(threads) => self.join_threads(threads),
@@ -295,7 +295,7 @@ impl Running {
 
     fn join_threads(&self, threads: Vec<JoinHandle<()>>) {
         for thread in threads {
-            // Its panic, if any, was caught and kept.
+            // Its panic, if any, was caught and stored.
             let _ = thread.join();
         }
         self.recorder.stop();
@@ -308,7 +308,7 @@ impl Running {
         if self.node.stop.is_stopped() { Err(self.node.ended()) } else { Ok(()) }
     }
 
-    /// That the node runs and has not left.
+    /// Checks that the node runs and has not left.
     pub(super) fn check_present(&self) -> Result<(), Error> {
         self.check_running()?;
         if self.leaving.load(Ordering::Acquire) { Err(Error::Left) } else { Ok(()) }
@@ -324,7 +324,7 @@ impl Drop for Running {
     }
 }
 
-/// That a list of allowed networks holds this node, too. An empty list is meant: it allows nobody.
+/// Checks that the allowed networks include this node. An empty list is intended: it allows no peer.
 fn check_own_network(swim: &Config, advertise: SocketAddr) -> Result<(), Error> {
     let lists_others = swim.allow.as_ref().is_some_and(|networks| !networks.is_empty());
     if lists_others && !swim.allows(advertise.ip()) {
@@ -347,7 +347,7 @@ fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandl
     std::thread::Builder::new().name(name).spawn(work).map_err(|source| Error::Spawn { what, source })
 }
 
-/// A node as it begins: with members of an earlier life to look for, or seeds to contact.
+/// A new node that looks for members of an earlier life, or contacts seeds.
 fn begin(mut node: Node, now: Time, past: Option<&EarlierLife>, seeks: bool) -> Node {
     if let Some(past) = past {
         node.rejoin(now, past);

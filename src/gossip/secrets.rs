@@ -1,4 +1,4 @@
-//! What a keyring means to a running node. Without the feature `encryption`, `no_secrets.rs` stands in for it.
+//! The keyring of a running node in use: sealing and opening. Without the feature `encryption`, `no_secrets.rs` replaces it.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -33,12 +33,12 @@ use crate::{
 
 pub(super) use stream::Purpose;
 
-/// Least time between two warnings about a clock that was set back, in milliseconds.
+/// The least time between two warnings about a clock that was set back, in milliseconds.
 const WARNING_MS: u64 = 60_000;
-/// How far the wall clock may be set back before that is told, in milliseconds.
+/// How far the wall clock must be set back before that is logged, in milliseconds.
 const SET_BACK_MS: u64 = 5_000;
 
-/// The keyring, if there is one, and whom it is for. What cannot be opened is counted.
+/// The keyring, if there is one, with the names of node and cluster. Data that cannot be opened is counted.
 #[derive(Debug)]
 pub(super) struct Secrets {
     ring: Option<Keyring>,
@@ -55,17 +55,17 @@ impl Secrets {
         Self { ring, mark: hash::cluster(&cluster), cluster, counters, clocks: Arc::default() }
     }
 
-    /// How the clocks of members compare with this node's.
+    /// The comparison of the members' clocks with this node's.
     pub(super) fn clocks(&self) -> Option<Clocks> {
         self.clocks.compare(self.clocks.steady())
     }
 
-    /// By how many milliseconds the clock of a member is ahead of this node's.
+    /// How many milliseconds a member's clock is ahead of this node's.
     pub(super) fn clock_ahead_ms(&self, member: &str) -> Option<i64> {
         self.clocks.ahead_ms(member)
     }
 
-    /// What the clocks add to the metrics of the protocol.
+    /// Adds the figures about clocks to the metrics of the protocol.
     pub(super) fn add_to(&self, metrics: &mut Metrics) {
         if let Some(clocks) = self.clocks() {
             metrics.clocks_off = clocks.off as u64;
@@ -78,7 +78,7 @@ impl Secrets {
         self.ring.as_ref().is_some_and(|ring| ring.encryption() != Encryption::Accept)
     }
 
-    /// Whether this node takes in nothing that is not sealed.
+    /// Whether this node accepts only sealed data.
     pub(super) fn requires(&self) -> bool {
         self.ring.as_ref().is_some_and(|ring| ring.encryption() == Encryption::Require)
     }
@@ -88,12 +88,12 @@ impl Secrets {
         self.ring.as_ref().ok_or_else(|| Error::Key { problem: missing.into() })
     }
 
-    /// What stands for the cluster in packets.
+    /// The mark of the cluster in packets.
     pub(super) fn mark(&self) -> u32 {
         self.mark
     }
 
-    /// Agrees with the other side on how to seal a stream that this node opens.
+    /// Agrees with the other side on the sealing of a stream that this node opens.
     pub(super) fn open_stream(
         &self,
         socket: &mut (impl Read + Write),
@@ -103,21 +103,21 @@ impl Secrets {
         self.finish_stream(socket, opening)
     }
 
-    /// The first half of it, which waits for nobody.
+    /// The first half of it, which does not wait for the other side.
     pub(super) fn begin_stream(&self, socket: &mut impl Write, purpose: Purpose) -> io::Result<Opening> {
         let key = self.ring().map_err(io::Error::other)?.primary();
         let ours = self.greet(socket, &key, purpose)?;
         Ok(Opening { key, ours, purpose })
     }
 
-    /// The second half: hears the other side's greeting.
+    /// The second half: reads the other side's greeting.
     pub(super) fn finish_stream(&self, socket: &mut impl Read, opening: Opening) -> io::Result<StreamSeal> {
         let mut theirs = vec![0; opening.purpose.greeting()];
         socket.read_exact(&mut theirs)?;
         self.agree(opening.key, opening.ours, &theirs, true)
     }
 
-    /// Agrees with the side that opened a stream, whose first bytes these are, on how to seal it; or not to.
+    /// Agrees with the side that opened a stream, and sent these first bytes, whether and how to seal it.
     pub(super) fn answer_stream(
         &self,
         first: [u8; PREFIX],
@@ -191,7 +191,7 @@ impl StreamSeal {
         self.seal.seal(frame);
     }
 
-    /// Opens a frame; false, and counted, if it is not genuine.
+    /// Opens a frame. Returns false, and counts it, if the frame is not genuine.
     pub(super) fn open(&mut self, frame: &mut Vec<u8>) -> bool {
         let is_genuine = self.seal.open(frame);
         if !is_genuine {
@@ -201,23 +201,23 @@ impl StreamSeal {
     }
 }
 
-/// Why a datagram was dropped before its packet was looked at.
+/// Why a datagram was dropped before its packet was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dropped {
     Mismatch(Mismatch),
-    /// Genuine, and so far off this node's clock.
+    /// It is genuine, but its time of sending differs by this much from this node's clock.
     Stale {
         off_ms: u64,
     },
-    /// Not genuine, or not for the first time.
+    /// It is not genuine, or a replay.
     Forged,
 }
 
-/// Seals and opens datagrams; the clock thread has it.
+/// Seals and opens datagrams. The clock thread owns it.
 #[derive(Debug)]
 pub(super) struct DatagramSeal {
     counters: Arc<Counters>,
-    /// `None` without a keyring: everything passes as it is.
+    /// `None` without a keyring: datagrams pass unchanged.
     sealing: Option<Sealing>,
 }
 
@@ -226,7 +226,7 @@ struct Sealing {
     /// The node's name, for the log.
     name: String,
     ring: Keyring,
-    /// What stands for this node's name.
+    /// The mark of this node's name.
     mark: u32,
     sealer: Sealer,
     opener: Opener,
@@ -236,7 +236,7 @@ struct Sealing {
     clock_log: ClockLog,
     /// When the last datagram was opened, by the steady clock; `None` if it was not sealed.
     opened: Option<u64>,
-    /// When a warning about a clock that was set back was due last, by the steady clock.
+    /// When a warning about a clock that was set back was last due, by the steady clock.
     warned: Option<u64>,
 }
 
@@ -264,13 +264,13 @@ impl DatagramSeal {
         Ok(Self { counters, sealing: Some(sealing) })
     }
 
-    /// Has it read another wall clock.
+    /// Makes it read another wall clock.
     #[cfg(test)]
     pub(super) fn read_wall(&mut self, wall: fn() -> u64) {
         self.sealing.as_mut().expect("it has a keyring").wall = wall;
     }
 
-    /// The datagram that was opened last is from this member; from none that is proven.
+    /// Notes which member the datagram that was opened last is from; `None` if its sender is not proven.
     pub(super) fn on_opened(&mut self, sender: Option<u32>, directory: &Directory, sink: &mut impl Sink) {
         let Some(Sealing { name, opener, clocks, clock_log, opened, .. }) = &mut self.sealing else { return };
         if let (Some(now), Some(sender)) = (opened.take(), sender) {
@@ -279,7 +279,7 @@ impl DatagramSeal {
         }
     }
 
-    /// What to send for a packet to the member of that mark.
+    /// Returns the datagram for a packet to the member with that mark.
     pub(super) fn seal<'a>(&'a mut self, recipient: u32, packet: &'a [u8]) -> &'a [u8] {
         let Some(sealing) = &mut self.sealing else { return packet };
         let Some(key) = sealing.ring.sealing() else { return packet };
@@ -289,7 +289,7 @@ impl DatagramSeal {
         &sealing.sealed
     }
 
-    /// The packet in a datagram, or why that is to be dropped. It is counted then.
+    /// Returns the packet in a datagram, or why the datagram was dropped and counted.
     pub(super) fn open<'a>(&mut self, bytes: &'a mut [u8]) -> Result<&'a [u8], Dropped> {
         let Self { counters, sealing } = self;
         let len = bytes.len() as u64;
@@ -333,7 +333,8 @@ impl Sealing {
         Reading { wall: (self.wall)(), steady: self.clocks.steady() }
     }
 
-    /// Warns of a wall clock that was set back: for hours that does no harm, then other nodes refuse what this one seals.
+    /// Warns if the wall clock was set back: for hours that has no effect, then other nodes refuse datagrams that this one
+    /// seals.
     fn look_at_wall(&mut self, at: Reading) {
         let back = self.opener.now(at).saturating_sub(at.wall);
         if back > SET_BACK_MS && self.warned.is_none_or(|warned| at.steady - warned >= WARNING_MS) {

@@ -3,9 +3,9 @@
 //! - `host:port`, or `host` for the port that this node binds;
 //! - `dns+host:port` and `dnssrv+_service._tcp.domain` (feature `dns-client`);
 //! - `file:/path`: seeds of the first two kinds, one a line;
-//! - `exec:command`: the same from what a command prints.
+//! - `exec:command`: the same from the output of a command.
 //!
-//! A list names no lists and no commands: look-ups end, and text from elsewhere runs nothing.
+//! A list may not name lists or commands: so look-ups end, and text from elsewhere runs nothing.
 
 use std::{
     fs::File,
@@ -40,7 +40,7 @@ pub(super) struct Resolved {
     pub(super) addrs: Vec<SocketAddr>,
     /// Seeds of a list, which have to be resolved in turn.
     pub(super) seeds: Vec<String>,
-    /// What is wrong with lines of a list.
+    /// Errors in lines of a list.
     pub(super) problems: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ impl<'a> Seed<'a> {
     /// The error continues a sentence that begins with the text.
     pub(super) fn parse(text: &'a str) -> Result<Self, String> {
         match text.split_once(':') {
-            // Hosts may be called `file` and `exec`.
+            // Hosts may have the names `file` and `exec`.
             Some(("file", path)) if path.contains('/') => Ok(Self::File(path)),
             Some(("file", path)) if !is_port(path) => Err(
                 "has no path with a `/`; write file:/path, or file:./path for one in the working directory"
@@ -62,7 +62,7 @@ impl<'a> Seed<'a> {
         }
     }
 
-    /// One that a list or a discovery may name.
+    /// Parses a seed that a list or a discovery may name.
     pub(super) fn parse_listed(text: &'a str) -> Result<Self, String> {
         match Query::parse(text) {
             Some(query) => query.map(Self::Dns),
@@ -70,7 +70,7 @@ impl<'a> Seed<'a> {
         }
     }
 
-    /// Its addresses at this time; without a port of their own they get `default_port`. May block for long.
+    /// Its addresses now; those without a port get `default_port`. May block for long.
     pub(super) fn resolve(&self, default_port: u16, is_stopped: &dyn Fn() -> bool) -> io::Result<Resolved> {
         match self {
             Self::Target(target) => {
@@ -97,7 +97,7 @@ impl<'a> Seed<'a> {
         }
     }
 
-    /// What to do if it does not resolve.
+    /// What an operator can do if it does not resolve.
     pub(super) fn advice(&self) -> &'static str {
         match self {
             Self::Target(_) => "check the spelling and the resolver, or give an address",
@@ -110,7 +110,7 @@ impl<'a> Seed<'a> {
     }
 }
 
-/// Refuses a text that is not a seed, and says why. `field` is what it was given as.
+/// Refuses a text that is not a seed, with the reason. `field` names its place.
 pub(super) fn check(field: &'static str, seed: &str) -> Result<(), Error> {
     let error = |problem| {
         let seed = Quoted(seed);
@@ -128,7 +128,7 @@ fn is_port(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// One seed a line; `#` begins a comment. A line that is not a seed is reported, and the others are used.
+/// Parses one seed a line; `#` begins a comment. A line that is not a seed is reported, and the others are used.
 fn list(text: &str) -> io::Result<Resolved> {
     if text.len() > MAX_LIST {
         return Err(io::Error::new(ErrorKind::InvalidData, format!("it is longer than {MAX_LIST} bytes")));

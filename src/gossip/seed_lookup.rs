@@ -22,12 +22,12 @@ use crate::{
     text::Quoted,
 };
 
-/// Who is told why a seed cannot be used.
+/// Where the reason goes if a seed cannot be used.
 #[derive(Debug, Clone)]
 enum ReportTo {
-    /// Operators, by warnings that are throttled, as the seeds are tried again.
+    /// To operators, by throttled warnings, since the seeds are tried again.
     Log,
-    /// The caller of a join that comes to nothing.
+    /// To the caller of a join that fails.
     Caller(Arc<Mutex<Option<Error>>>),
 }
 
@@ -35,9 +35,9 @@ enum ReportTo {
 pub(super) struct SeedLookup {
     node: Arc<SharedNode>,
     publication: Arc<Publication>,
-    /// For the networks that are allowed, and for timeouts.
+    /// For the allowed networks and the timeouts.
     config: Arc<Config>,
-    /// Where this node is bound, and the family of addresses that its sockets reach.
+    /// The address where this node is bound, and the family of addresses that its sockets reach.
     bound: SocketAddr,
     family: Family,
     /// The pool of look-ups.
@@ -73,7 +73,8 @@ impl SeedLookup {
         self.contact_seeds(&seeds);
     }
 
-    /// Contacts the seeds of a call of `join`, whose result goes to `caller`; says where the reason of a failed look-up will be.
+    /// Contacts the seeds of a `join` call, whose result goes to `caller`. Returns where the reason of a failed look-up will
+    /// be.
     pub(super) fn join(
         self: &Arc<Self>,
         ticket: u64,
@@ -92,7 +93,7 @@ impl SeedLookup {
         failure
     }
 
-    /// Keeps the seeds of a join that succeeded, to be tried repeatedly, as those of the configuration are.
+    /// Adds the seeds of a join that succeeded to those that are tried repeatedly, as those of the configuration are.
     pub(super) fn remember(&self, seeds: Vec<String>) {
         let first = self.seeds.lock().remember(seeds);
         if first {
@@ -100,7 +101,7 @@ impl SeedLookup {
         }
     }
 
-    /// How many seeds were more than are kept, so far.
+    /// How many seeds were dropped so far because there were too many.
     pub(super) fn passed_over(&self) -> u64 {
         self.seeds.lock().passed_over()
     }
@@ -135,7 +136,7 @@ impl SeedLookup {
         }
     }
 
-    /// The addresses of those that need no look-up, and the others.
+    /// The addresses of the seeds that need no look-up, and the other seeds.
     fn sort_out(&self, seeds: &[String], report_to: &ReportTo) -> (Vec<SocketAddr>, Vec<String>) {
         let (mut addrs, mut names) = (Vec::new(), Vec::new());
         for seed in seeds {
@@ -147,7 +148,7 @@ impl SeedLookup {
         (addrs, names)
     }
 
-    /// Looks a seed up in the pool, and tells the node what was found. If a look-up of a repeatedly tried seed is under way
+    /// Looks a seed up in the pool, and passes the result to the node. If a look-up of a repeatedly tried seed is under way
     /// already, its result counts for both.
     fn begin_lookup(self: &Arc<Self>, origin: JoinOrigin, seed: String, report_to: ReportTo) {
         if origin == JoinOrigin::Seeds && !self.seeds.lock().begin_lookup(&seed) {
@@ -194,10 +195,10 @@ impl SeedLookup {
         parsed.resolve(self.bound.port(), &|| self.node.stop.is_stopped())
     }
 
-    /// Those of a seed's addresses that this node may join at.
+    /// The addresses of a seed at which this node may join.
     fn admit(&self, seed: &str, mut addrs: Vec<SocketAddr>, report_to: &ReportTo) -> Vec<SocketAddr> {
         let mut refusal = None;
-        // Members and this node's own addresses are in this form.
+        // Members' and this node's own addresses have this form.
         addrs.iter_mut().for_each(|addr| addr.set_ip(addr.ip().to_canonical()));
         addrs.retain(|addr| {
             let refused = self.refusal(*addr);
@@ -205,7 +206,7 @@ impl SeedLookup {
             refusal = refusal.take().or(refused);
             is_fine
         });
-        // A seed with several addresses needs only one that can be joined.
+        // A seed with several addresses needs only one that may be joined.
         if let Some(problem) = refusal.filter(|_| addrs.is_empty()) {
             self.report(seed, problem, report_to);
         }
@@ -245,11 +246,11 @@ impl SeedLookup {
         }
     }
 
-    /// How a round of contacting the seeds ended, in one line at most.
+    /// Logs the result of a round of contacting the seeds, in one line at most.
     pub(super) fn report_round(&self, result: &JoinResult) {
         let node = &self.node.name;
         let problem = match result {
-            // This node alone: whether its other seeds answer is not known.
+            // Only this node itself was reached: whether its other seeds answer is not known.
             Ok(0) => return,
             Ok(_) => {
                 self.warnings.forget(Topic::NameTaken);
@@ -272,7 +273,7 @@ impl SeedLookup {
         self.warnings.log(Topic::SeedsUnreached, "", &fields);
     }
 
-    /// How a try to rejoin ended, in one line at most.
+    /// Logs the result of an attempt to rejoin, in one line at most.
     pub(super) fn report_rejoin(&self, result: &JoinResult) {
         let node = &self.node.name;
         match result {
@@ -287,9 +288,9 @@ impl SeedLookup {
         }
     }
 
-    /// Why a seed cannot be joined at an address.
+    /// Why a seed cannot be joined at this address.
     fn refusal(&self, addr: SocketAddr) -> Option<String> {
-        // A resolver may answer with any.
+        // A resolver may return any address.
         if let Some(problem) = problem_of(addr.ip()) {
             return Some(problem);
         }
@@ -311,7 +312,7 @@ impl SeedLookup {
         })
     }
 
-    /// Why no seed could be joined, in words.
+    /// The error for seeds that could not be joined.
     pub(super) fn join_error(&self, seeds: &[String], problem: JoinProblem) -> Error {
         match problem {
             JoinProblem::NameTaken { holder } => {

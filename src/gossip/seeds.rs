@@ -5,23 +5,23 @@ use std::{
     net::SocketAddr,
 };
 
-/// Seeds of joins that are kept beside those of the configuration; beyond that, the oldest gives way.
+/// Seeds of joins that are stored beside those of the configuration; beyond that, the oldest is dropped.
 const MAX_JOINED: usize = 256;
-/// Seeds of a discovery that are kept; more are not looked at.
+/// Seeds of a discovery that are stored; further ones are ignored.
 const MAX_OFFERED: usize = 1024;
-/// Addresses whose seed is remembered, for messages.
+/// Addresses whose seed is remembered, for log lines.
 const MAX_FOUND: usize = 1024;
 
-/// Seeds of the configuration first, then those of joins by age, then those of a discovery, none twice.
+/// First the seeds of the configuration, then those of joins by age, then those of a discovery, without duplicates.
 #[derive(Debug, Default)]
 pub(super) struct Seeds {
     all: Vec<String>,
     configured: usize,
     offered: Vec<String>,
     found: BTreeMap<SocketAddr, String>,
-    /// Seeds that are being looked up, and how many callers wait for each.
+    /// Seeds that are being looked up, with the number of callers that wait for each.
     lookups: BTreeMap<String, usize>,
-    /// Those whose last look-up failed.
+    /// Seeds whose last look-up failed.
     failed: BTreeSet<String>,
     passed_over: u64,
 }
@@ -36,7 +36,7 @@ impl Seeds {
         self.all.iter().chain(offered).cloned().collect()
     }
 
-    /// How many were more than are kept, so far.
+    /// How many seeds were dropped so far because there were too many.
     pub(super) fn passed_over(&self) -> u64 {
         self.passed_over
     }
@@ -54,7 +54,7 @@ impl Seeds {
         seeds
     }
 
-    /// Keeps the seeds of a join that succeeded; says whether they are the first.
+    /// Adds the seeds of a join that succeeded. Returns whether they are the first.
     pub(super) fn remember(&mut self, seeds: Vec<String>) -> bool {
         let were_none = self.all.is_empty();
         let skip = seeds.len().saturating_sub(MAX_JOINED);
@@ -70,7 +70,7 @@ impl Seeds {
         were_none && !self.all.is_empty()
     }
 
-    /// Replaces those of a discovery; returns those that are new.
+    /// Replaces the seeds of a discovery. Returns the new ones.
     pub(super) fn offer(&mut self, mut offered: Vec<String>) -> Vec<String> {
         self.passed_over += offered.len().saturating_sub(MAX_OFFERED) as u64;
         offered.truncate(MAX_OFFERED);
@@ -80,14 +80,14 @@ impl Seeds {
         new
     }
 
-    /// Whether the caller has to begin a look-up; otherwise one is under way, whose result counts for both.
+    /// Whether the caller must begin a look-up; otherwise one is under way, whose result counts for both.
     pub(super) fn begin_lookup(&mut self, seed: &str) -> bool {
         let waiting = self.lookups.entry(seed.into()).or_default();
         *waiting += 1;
         *waiting == 1
     }
 
-    /// How many callers have waited for it.
+    /// Ends a look-up. Returns how many callers have waited for it.
     pub(super) fn end_lookup(&mut self, seed: &str, failed: bool) -> usize {
         if failed {
             self.failed.insert(seed.into());
@@ -103,7 +103,7 @@ impl Seeds {
         }
     }
 
-    /// The seed that an address came from, if that says more than the address.
+    /// The seed that an address came from, if its text differs from the address.
     pub(super) fn text_of(&self, addr: SocketAddr) -> Option<String> {
         self.found.get(&addr).filter(|seed| **seed != addr.to_string()).cloned()
     }

@@ -1,8 +1,8 @@
 //! The [`swim::Node`](crate::swim::Node) that all threads of a node share: its lock, its clock, the waking of the clock
 //! thread, and its end.
 //!
-//! Everybody but the clock thread locks the node, feeds it, and [wakes](SharedNode::wake) that thread: it alone sends
-//! datagrams and publishes events, so they go out in order and under no lock.
+//! Every thread but the clock thread locks the node, gives it an input, and [wakes](SharedNode::wake) the clock thread: that
+//! thread alone sends datagrams and publishes events, so they go out in order and under no lock.
 
 use std::{
     any::Any,
@@ -40,15 +40,15 @@ pub(super) struct SharedNode {
     wake_handles: Mutex<Option<WakeHandles>>,
 }
 
-/// Both sockets, for those who wake the threads that wait on them. Taken away at the end, so that each socket closes with
-/// its thread and no handle keeps a port.
+/// Both sockets, to wake the threads that wait on them. They are removed at the end, so that each socket closes with its
+/// thread and no handle keeps a port open.
 #[derive(Debug)]
 struct WakeHandles {
     udp: Arc<Udp>,
     tcp: Arc<TcpListener>,
 }
 
-/// A panic: in which thread or call, and its message.
+/// A panic: the thread or call, and its message.
 #[derive(Debug, Clone)]
 struct Failure {
     what: String,
@@ -80,7 +80,7 @@ impl SharedNode {
         self.clock.now()
     }
 
-    /// Runs `act` on the locked endpoint: what arrives, what is due, and what is to be sent. Nothing in it may block; call
+    /// Runs `act` on the locked endpoint, with inputs, timers and outputs. Nothing in it may block; call
     /// [`wake`](Self::wake) afterwards.
     pub(super) fn drive<R>(&self, act: impl FnOnce(&mut Endpoint, Time) -> R) -> R {
         let mut endpoint = self.endpoint.lock();
@@ -89,17 +89,17 @@ impl SharedNode {
         result
     }
 
-    /// [`drive`](Self::drive) with the node of the membership protocol alone: looks at it, and commands.
+    /// As [`drive`](Self::drive), for getters and commands of the node of the membership protocol alone.
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut Node, Time) -> R) -> R {
         self.drive(|endpoint, now| act(&mut endpoint.node, now))
     }
 
-    /// [`with`](Self::with) for a caller's thread: a panic in the core ends the node, then goes on to the caller.
+    /// As [`with`](Self::with), for a caller's thread: a panic in the core ends the node, then goes on to the caller.
     pub(super) fn command<R>(&self, act: impl FnOnce(&mut Node, Time) -> R) -> R {
         self.call(|endpoint, now| act(&mut endpoint.node, now))
     }
 
-    /// [`drive`](Self::drive) for a caller's thread, likewise.
+    /// As [`drive`](Self::drive), for a caller's thread, likewise.
     pub(super) fn call<R>(&self, act: impl FnOnce(&mut Endpoint, Time) -> R) -> R {
         catch_unwind(AssertUnwindSafe(|| self.drive(act))).unwrap_or_else(|panic| {
             self.fail("caller", &*panic);
@@ -107,15 +107,15 @@ impl SharedNode {
         })
     }
 
-    /// Publishes the node's own *joined* before anybody can subscribe or ask: it is the first event.
+    /// Publishes the node's own *joined* before anybody can subscribe or ask, so that it is the first event.
     pub(super) fn list_itself(&self) {
-        // It may have taken a later epoch already. Nothing else is put out before the first input.
+        // The node may have taken a later epoch already. It has no other output before the first input.
         while let Some(Output::Event(event)) = self.drive(|endpoint, _| endpoint.poll_output()) {
             self.publication.directory.publish(&event);
         }
     }
 
-    /// Has the clock thread look at the node: there may be something to send, or an earlier deadline.
+    /// Makes the clock thread look at the node: there may be something to send, or an earlier deadline.
     pub(super) fn wake(&self) {
         if !self.wakeup.ask() {
             return;
@@ -138,11 +138,11 @@ impl SharedNode {
         let failure = Failure { what: format!("{what} of node {}", self.name), message: message_of(panic) };
         let first = self.failure.lock().get_or_insert(failure).clone();
         self.shut();
-        // Last of all: it may be the logger that panics.
+        // Last of all, since the logger may be the code that panics.
         log(Topic::NodePanicked, &[("thread", &first.what), ("panic", &first.message), ("node", &self.name)]);
     }
 
-    /// What ended the node, if it did not end because it was asked to.
+    /// The error that ended the node, unless it was asked to end.
     pub(super) fn failure(&self) -> Option<Error> {
         let failure = self.failure.lock().clone();
         failure.map(|Failure { what, message }| Error::Panicked { what, message })
@@ -153,7 +153,7 @@ impl SharedNode {
         self.failure().unwrap_or(Error::Stopped)
     }
 
-    /// Ends every thread and wakes everybody who waits.
+    /// Ends every thread and wakes all waiting callers.
     pub(super) fn shut(&self) {
         self.stop.stop();
         let handles = self.wake_handles.lock().take();
@@ -165,7 +165,7 @@ impl SharedNode {
         self.endpoint.lock().close();
     }
 
-    /// Whether the node is not locked now; if so, what `look` says of it.
+    /// Calls `look` on the node if it is not locked now.
     #[cfg(test)]
     pub(super) fn try_with<R>(&self, look: impl FnOnce(&Node) -> R) -> Option<R> {
         self.endpoint.try_lock().map(|endpoint| look(&endpoint.node))

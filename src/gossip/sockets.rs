@@ -1,4 +1,4 @@
-//! The sockets of a node: UDP and TCP on one port, bound on the caller's thread or handed over.
+//! The sockets of a node: UDP and TCP on one port, bound on the caller's thread or provided by the program.
 
 use std::{
     io,
@@ -21,9 +21,9 @@ use crate::{
     log_line::{Topic, log},
 };
 
-/// How often port 0 is tried until UDP and TCP get the same one.
+/// How often port 0 is tried until UDP and TCP have the same port.
 const PORT_TRIES: usize = 32;
-/// What a small datagram counts as, in bytes.
+/// The size in bytes that a smaller datagram counts as.
 const LEAST: usize = 1 << 10;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -37,7 +37,7 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Binds them to the first address of `bind` that can be bound.
+    /// Binds the sockets to the first address of `bind` that can be bound.
     pub(super) fn bind(config: &GossipConfig) -> Result<Self, Error> {
         let mut failure = None;
         for addr in config.bind.resolve("bind", DEFAULT_PORT)? {
@@ -124,7 +124,7 @@ fn accept_both_families(socket: &Socket, addr: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Refuses the broadcast address of a network of this host: the system alone knows them, and sends there only if asked to.
+/// Refuses the broadcast address of a network of this host: only the system knows these, and sends there only on request.
 fn refuse_broadcast(field: &'static str, addr: SocketAddr) -> Result<(), Error> {
     let connect = |broadcast| {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
@@ -141,11 +141,11 @@ fn refuse_broadcast(field: &'static str, addr: SocketAddr) -> Result<(), Error> 
     Ok(())
 }
 
-/// The UDP socket. IPv4 peers have IPv4 addresses, also where it is dual-stack.
+/// The UDP socket. IPv4 peers have IPv4 addresses, even if it is dual-stack.
 ///
-/// When the node stops, it is shut down, which ends a wait even where the host has lost the address. A socket that is shut
-/// down gives no source address, and the standard library would read one nevertheless. So [`receive`](Self::receive) waits
-/// without asking for the source, and a shutdown and [`drain`](Self::drain), which asks, exclude each other.
+/// When the node stops, the socket is shut down, which ends a wait even if the host has lost the address. A socket that is
+/// shut down gives no source address, but the standard library would read one. So [`receive`](Self::receive) waits without
+/// asking for the source, and a shutdown and [`drain`](Self::drain), which asks for it, exclude each other.
 #[derive(Debug)]
 pub(super) struct Udp {
     socket: UdpSocket,
@@ -160,7 +160,7 @@ impl Udp {
     fn new(socket: UdpSocket, bound: SocketAddr, family: Family) -> Self {
         let ip = match bound.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            // In some containers IPv6 is off on the loopback interface.
+            // In some containers the loopback interface has no IPv6.
             IpAddr::V6(ip) if ip.is_unspecified() && family == Family::Both && !has_v6_loopback() => {
                 IpAddr::V4(Ipv4Addr::LOCALHOST)
             }
@@ -187,12 +187,12 @@ impl Udp {
         self.myself
     }
 
-    /// Ends a wait for a datagram, by an empty one to the socket itself.
+    /// Ends a wait for a datagram, by an empty datagram to the socket itself.
     pub(super) fn wake(&self) -> io::Result<()> {
         self.send(self.myself, &[])
     }
 
-    /// Ends all waits, later ones as well. Raise the stop flag first: the clock thread looks at it before it waits again.
+    /// Ends all waits, including later ones. Raise the stop flag first: the clock thread checks it before it waits again.
     pub(super) fn end_wait(&self) {
         self.ending.store(true, Ordering::SeqCst);
         let _ = self.wake();
@@ -211,9 +211,10 @@ impl Udp {
         self.socket.send_to(bytes, to).map(drop)
     }
 
-    /// Waits for a datagram, at most `limit`; a wake-up, or the end of all waits, is an empty one from the socket itself.
+    /// Waits for a datagram, at most `limit`; a wake-up, or the end of all waits, shows as an empty datagram from the socket
+    /// itself.
     pub(super) fn receive(&self, buffer: &mut [u8], limit: Duration) -> io::Result<(usize, SocketAddr)> {
-        // Zero would stand for no limit.
+        // Zero would mean no limit.
         self.socket.set_read_timeout(Some(limit.max(Duration::from_micros(1))))?;
         if self.socket.peek(buffer)? > 0 {
             // No other thread takes datagrams, so this does not block.
@@ -223,7 +224,7 @@ impl Udp {
         Ok((0, self.myself))
     }
 
-    /// Takes what has arrived, about `most` bytes, without waiting; says whether there may be more.
+    /// Takes the datagrams that have arrived, about `most` bytes, without waiting. Returns whether there may be more.
     pub(super) fn drain(
         &self,
         buffer: &mut [u8],
@@ -311,7 +312,7 @@ mod tests {
         for round in 0..200 {
             let mut udp = udp();
             if round % 2 == 0 {
-                // Nothing can be sent there.
+                // Sending there fails.
                 udp.myself = (Ipv4Addr::new(127, 255, 255, 255), 9).into();
             }
             thread::scope(|scope| {

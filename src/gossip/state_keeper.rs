@@ -1,8 +1,8 @@
-//! Keeps the state file of a node: on a thread of its own, `…-state`, which alone waits for the disk.
+//! Keeps the state file of a node, on a thread of its own, `…-state`: no other thread waits for the disk.
 //!
-//! It follows the node's events as any reader does, and is told when readers got broadcasts, so the node never waits for it.
-//! Records are written in batches. What fails is counted, told once, and tried again by writing the whole file again; the node
-//! goes on without.
+//! It follows the node's events as any reader does, and is notified when readers received broadcasts, so the node never
+//! waits for it. Records are written in batches. A failure is counted, logged once, and retried by writing the whole file
+//! again; the node goes on without the file.
 
 use std::{
     io,
@@ -34,11 +34,11 @@ use crate::{
     swim::{EarlierLife, Event},
 };
 
-/// Records that are written at once.
+/// Records that are written together.
 const BATCH: usize = 64;
-/// How long the first of these records waits for more.
+/// How long the first of them waits for others.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often the file is looked for, and how long after a failure it is tried again.
+/// How often the thread checks that the file exists, and how long after a failure it tries again.
 const LOOK: Duration = Duration::from_secs(30);
 /// How long the end of a node waits for the disk.
 const LAST_WAIT: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct StateKeeper {
     found: Option<Found>,
-    /// Until the thread begins.
+    /// `Some` until the thread begins.
     work: Mutex<Option<Work<Disk>>>,
     running: Mutex<Option<Keeping>>,
 }
@@ -84,12 +84,12 @@ impl StateKeeper {
         Ok(Self { found: Some(found), work: Mutex::new(Some(work)), running: Mutex::default() })
     }
 
-    /// What the node knows of its earlier life.
+    /// The node's earlier life, as the file has it.
     pub(super) fn past(&self) -> Option<&EarlierLife> {
         self.found.as_ref().map(|found| &found.past)
     }
 
-    /// Begins to write what happens from now on, in a node that lists itself.
+    /// Begins to write changes from now on, in a node that lists itself.
     pub(super) fn start(&self, node: &Arc<SharedNode>, directory: &Arc<Directory>) -> Result<(), Error> {
         let Some(work) = self.work.lock().take() else { return Ok(()) };
         let (keeper, changed) = bounded(1);
@@ -103,7 +103,7 @@ impl StateKeeper {
         Ok(())
     }
 
-    /// The node has ended, and its events with it: what is left of them is written. It waits for the disk, but not for ever.
+    /// The node and its events have ended: the rest of them is written. Waits for the disk, but with a limit.
     pub(super) fn finish(&self) {
         let keeping = self.running.lock().take();
         keeping.into_iter().for_each(Keeping::finish);
@@ -111,10 +111,10 @@ impl StateKeeper {
 }
 
 impl Keeping {
-    /// Waits for the thread. If the disk hangs, it ends with the call that it is in, and leaves the file alone.
+    /// Waits for the thread. If the disk hangs, the thread ends after its present call, and does not touch the file again.
     fn finish(self) {
         if self.ended.recv_timeout(LAST_WAIT) == Err(RecvTimeoutError::Disconnected) {
-            // Its panic, if any, was caught and told.
+            // Its panic, if any, was caught and logged.
             let _ = self.thread.join();
         } else {
             self.abandoned.stop();
@@ -130,43 +130,43 @@ fn tell_found(node: &str, path: &std::path::Path, found: &Found) {
     log(Topic::StateFileRead, &fields);
 }
 
-/// What the thread has.
+/// The state of the thread.
 #[derive(Debug)]
 struct Work<F: Files> {
     node: String,
     counters: Arc<Counters>,
     path: PathBuf,
     file: StateFile<F>,
-    /// How often the file is looked for, and how long after a failure it is tried again.
+    /// How often it checks that the file exists, and how long after a failure it tries again.
     look: Duration,
-    /// After so long, members of an earlier life that were not seen again are remembered no longer.
+    /// The time after which members of an earlier life that were not seen again are no longer remembered.
     forget_unseen: Duration,
-    /// Whether the last try to write failed.
+    /// Whether the last attempt to write failed.
     failed: bool,
 }
 
-/// What the thread keeps.
+/// The node that the thread follows.
 #[derive(Debug)]
 struct Followed {
     directory: Arc<Directory>,
     node: Weak<SharedNode>,
-    /// Readers of the node got broadcasts.
+    /// Signals that the node's readers received broadcasts.
     changed: Receiver<()>,
 }
 
-/// What there is to do.
+/// The next thing to do.
 enum Next {
     TakeEvent,
     Wait,
     Write,
 }
 
-/// When something is due.
+/// When the next work is due.
 #[derive(Debug)]
 struct Due {
-    /// The file was written, or looked for.
+    /// When the file was last written or checked.
     looked: Instant,
-    /// The first record that waits came.
+    /// When the first waiting record arrived.
     waits: Option<Instant>,
     forget_unseen: Option<Instant>,
 }
@@ -193,7 +193,7 @@ impl<F: Files<File: Send> + Send + 'static> Work<F> {
     }
 }
 
-/// Waits for what is next to do, for so long at most.
+/// Waits for the next thing to do, at most so long.
 fn wait_for(events: &Events, changed: &mut Receiver<()>, wait: Duration) -> Next {
     select! {
         recv(events.receiver()) -> _ => Next::TakeEvent,
@@ -209,7 +209,7 @@ fn wait_for(events: &Events, changed: &mut Receiver<()>, wait: Duration) -> Next
 }
 
 impl<F: Files> Work<F> {
-    /// Writes until the node ends. A panic ends the keeping, and not the node.
+    /// Writes until the node ends. A panic ends this thread, but not the node.
     fn run(mut self, followed: &Followed) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.keep(followed))) {
             self.tell_failure(&io::Error::other(message_of(&*panic)));
@@ -225,7 +225,7 @@ impl<F: Files> Work<F> {
         self.write(followed, StateFile::write);
         loop {
             let wait = due.next(self.look, self.failed).saturating_duration_since(now());
-            // Events that keep coming do not put off what is due.
+            // Events that keep arriving do not delay work that is due.
             let next = if wait.is_zero() { Next::Write } else { wait_for(&events, &mut changed, wait) };
             match next {
                 Next::TakeEvent => match events.try_recv() {
@@ -259,7 +259,7 @@ impl<F: Files> Work<F> {
         self.write(followed, StateFile::finish);
     }
 
-    /// The members now, and the events from now on.
+    /// The members now, and a subscription to the events from now on.
     fn follow(&mut self, followed: &Followed) -> Events {
         let (members, events): (Members, Events) = followed.directory.follow();
         self.file.note_all(&members, wall_millis());
@@ -279,7 +279,7 @@ impl<F: Files> Work<F> {
         }
     }
 
-    /// Counts each, and tells the first.
+    /// Counts each failure, and logs the first.
     fn tell_failure(&mut self, error: &io::Error) {
         self.counters.count(|counted| counted.state_file_errors += 1);
         if !std::mem::replace(&mut self.failed, true) {

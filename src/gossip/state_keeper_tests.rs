@@ -14,7 +14,7 @@ use crate::{
 /// Longer than any machine takes.
 const LONG: Duration = Duration::from_secs(60);
 
-/// A disk that the test can look at meanwhile.
+/// A disk that the test can inspect meanwhile.
 #[derive(Debug, Clone, Default)]
 struct Shared(Arc<Mutex<ModelDisk>>);
 
@@ -23,7 +23,7 @@ impl Shared {
         self.0.lock()
     }
 
-    /// Whether the file holds a name.
+    /// Whether the file contains a name.
     fn holds(&self, name: &str) -> bool {
         let disk = self.disk();
         disk.file().is_some_and(|file| file.windows(name.len()).any(|part| part == name.as_bytes()))
@@ -67,7 +67,7 @@ impl Files for Shared {
     }
 }
 
-/// A thread that keeps a file, and what it follows.
+/// A thread that keeps a file, and the node that it follows.
 struct Rig {
     disk: Shared,
     directory: Arc<Directory>,
@@ -147,7 +147,7 @@ fn many_records_are_not_kept_waiting() {
     let began = now();
     (0..BATCH).for_each(|at| rig.joins(&format!("m{at}")));
     rig.until("they are written", |rig| rig.disk.holds("m63"));
-    // A machine that is so slow proves nothing.
+    // A machine that is this slow proves nothing.
     assert!(began.elapsed() < PATIENCE || began.elapsed() > PATIENCE * 5);
     rig.end();
 }
@@ -197,7 +197,7 @@ fn members_that_are_not_met_are_forgotten_in_time() {
 fn after_events_were_lost_the_members_are_taken_anew() {
     let mut rig = Rig::start(LONG, LONG);
     rig.until("it is made", |rig| rig.disk.disk().file().is_some());
-    // While the disk is busy, more happens than a reader may be behind.
+    // While the disk is busy, more events come than a reader may be behind.
     let disk = Arc::clone(&rig.disk.0);
     let busy = disk.lock();
     rig.joins("first");
@@ -220,7 +220,7 @@ fn a_panic_ends_the_keeping_and_nothing_else() {
     assert!(lines[0].contains("a disk of this test"), "{lines:?}");
 }
 
-/// A node's own *joined* is told with the epoch of the clock, and the later one only after that.
+/// A node publishes its own *joined* with the epoch of the clock, and the later epoch only after that.
 #[test]
 fn a_clock_that_is_behind_never_gets_into_the_file() {
     let own = |epoch| living("me", epoch);
@@ -273,7 +273,7 @@ fn living(name: &str, epoch: u64) -> Member {
     }
 }
 
-/// A stop does not wait for a disk that hangs; and once it hangs no more, the file is the next life's.
+/// A stop does not wait for a disk that hangs; when that disk works again, the file belongs to the next life.
 #[test]
 fn a_thread_that_was_given_up_leaves_the_file_alone() {
     let mut rig = Rig::start(LONG, LONG);

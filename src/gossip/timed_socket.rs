@@ -1,4 +1,4 @@
-//! A blocking socket that is read and written in short slices, so that its deadline and a stop are noticed within one.
+//! A blocking socket that is read and written in short slices, so that its deadline and a stop are noticed within one slice.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -12,7 +12,7 @@ use crate::{
     blocking::{SLICE, is_nothing, now},
 };
 
-/// How long the caller of a stream may take until its first frame is there.
+/// How long the caller of a stream may take to send its first frame.
 const FIRST_FRAME: Duration = Duration::from_secs(3);
 /// The same while other streams wait for a thread.
 const PRESSED_FIRST_FRAME: Duration = Duration::from_millis(500);
@@ -31,7 +31,7 @@ impl<'a> TimedSocket<'a> {
         Ok(Self { socket, deadline })
     }
 
-    /// Goes on with a socket of an earlier one, under another deadline.
+    /// Continues with the socket of an earlier one, under another deadline.
     pub(super) fn resume(socket: TcpStream, deadline: Deadline<'a>) -> Self {
         Self { socket, deadline }
     }
@@ -65,15 +65,15 @@ impl Write for TimedSocket<'_> {
     }
 }
 
-/// When a stream is given up: its time is up, its place is recalled, or the node stops.
+/// When a stream is given up: its time is over, its place is recalled, or the node stops.
 #[derive(Clone, Copy)]
 pub(super) struct Deadline<'a> {
     stop: &'a Stop,
     at: Option<Instant>,
     place: Option<&'a Place>,
-    /// For an exchange that others began: when its time is up if more of them wait, in this pool.
+    /// For an exchange that others began: when its time is over while others wait in this pool.
     pressed: Option<(Instant, &'a Workers)>,
-    /// Since when the first frame of the other side is waited for, and the pool of those who wait for the same.
+    /// Since when it waits for the other side's first frame, and the pool of the streams that wait for the same.
     first_frame: Option<(Instant, &'a Workers)>,
 }
 
@@ -82,7 +82,7 @@ impl<'a> Deadline<'a> {
         Self { stop, at: now().checked_add(timeout), place: None, pressed: None, first_frame: None }
     }
 
-    /// The same, on a place that may be recalled.
+    /// The same, with a place that may be recalled.
     pub(super) fn at(self, place: &'a Place) -> Self {
         Self { place: Some(place), ..self }
     }
@@ -92,12 +92,12 @@ impl<'a> Deadline<'a> {
         Self { pressed: now().checked_add(timeout).map(|at| (at, pool)), ..self }
     }
 
-    /// The same, with a few seconds until the first frame is there, and less while others wait in a pool.
+    /// The same, with a few seconds until the first frame has arrived, and less while others wait in a pool.
     pub(super) fn first_frame_soon(self, pool: &'a Workers) -> Self {
         Self { first_frame: Some((now(), pool)), ..self }
     }
 
-    /// The first frame is there.
+    /// Notes that the first frame has arrived.
     pub(super) fn note_first_frame(&mut self) {
         self.first_frame = None;
     }
@@ -119,7 +119,7 @@ impl<'a> Deadline<'a> {
         self.pressed.is_some_and(|(at, pool)| now() >= at && pool.is_pressed())
     }
 
-    /// Whether the first frame is late: a caller that sends nothing makes room for others.
+    /// Whether the first frame is late: a caller that sends nothing gives way to others.
     fn is_half_open(&self) -> bool {
         self.first_frame.is_some_and(|(since, pool)| {
             let limit = if pool.is_pressed() { PRESSED_FIRST_FRAME } else { FIRST_FRAME };
@@ -127,7 +127,7 @@ impl<'a> Deadline<'a> {
         })
     }
 
-    /// Turns the end of a slice into `None`, and the end of the deadline into an error.
+    /// Turns the end of a slice into `None`, and the passing of the deadline into an error.
     fn check(&self, result: io::Result<usize>) -> io::Result<Option<usize>> {
         match result {
             Ok(len) if !self.passed() => Ok(Some(len)),

@@ -1,7 +1,7 @@
-//! Whether the clock thread, which waits for datagrams, has to be woken, and whether it can be: an empty datagram to the
-//! node's own socket wakes it.
+//! Decides whether the clock thread, which waits for datagrams, has to be woken, and whether it can be: an empty datagram to
+//! the node's own socket wakes it.
 //!
-//! That datagram passes through the host's loopback interface, whatever address the node listens on. If that interface is
+//! That datagram passes through the host's loopback interface, on whatever address the node listens. If that interface is
 //! down, wake-ups are lost; while the last one did not arrive, the clock thread waits only 20 ms each time.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 
 /// The longest wait for a datagram.
 const MAX_WAIT: Duration = Duration::from_secs(1);
-/// The same while wake-ups are lost: how late a call may be heard then.
+/// The same while wake-ups are lost, so a call may be processed this late.
 const WAIT_UNWAKEABLE: Duration = Duration::from_millis(20);
 
 /// Whether a wake-up was asked for, and whether wake-ups are lost.
@@ -29,18 +29,18 @@ impl Default for Wakeup {
 }
 
 impl Wakeup {
-    /// Says whether a wake-up is to be sent: not if one is under way.
+    /// Returns whether a wake-up is to be sent: not if one is under way.
     pub(super) fn ask(&self) -> bool {
         !self.asked.swap(true, Ordering::AcqRel)
     }
 
-    /// The wake-up could not be sent: the next caller tries again.
+    /// Notes that the wake-up could not be sent, so that the next caller tries again.
     pub(super) fn not_sent(&self) {
         self.asked.store(false, Ordering::Release);
         self.lost.store(true, Ordering::Release);
     }
 
-    /// The clock thread looks at the node from now on.
+    /// Notes that the clock thread looks at the node from now on.
     pub(super) fn begin(&self) {
         self.asked.store(false, Ordering::Release);
     }
@@ -53,7 +53,7 @@ impl Wakeup {
         self.lost.store(false, Ordering::Release);
     }
 
-    /// The wait ended without a datagram: if a wake-up was sent, it was lost.
+    /// Notes that the wait ended without a datagram: if a wake-up was sent, it was lost.
     pub(super) fn timed_out(&self) {
         if self.asked.load(Ordering::Acquire) {
             self.lost.store(true, Ordering::Release);

@@ -1,4 +1,4 @@
-//! A small bounded set of threads for what may block: streams and name look-ups.
+//! A small bounded set of threads for work that may block: streams and name look-ups.
 //!
 //! Threads start when there are jobs and end when there are none, so an idle node has none. The [`queue`](super::queue)
 //! decides which job runs next.
@@ -19,7 +19,7 @@ use crate::{
     log_line::{Topic, log},
 };
 
-/// Called once: with its place, or with `None` if it gets none, then on the thread that finds that out.
+/// Called once: with its place, or without one, then on the thread that notices that it gets none.
 type Job = Box<dyn FnOnce(Option<&Place>) + Send>;
 
 /// How long a thread waits for more work.
@@ -42,7 +42,7 @@ struct Pool {
 
 struct State {
     queue: Queue<Job>,
-    /// Threads that take jobs; those of them that wait for one now; and those that are being started.
+    /// Threads that take jobs, those of them that wait for one now, and those that are being started.
     live: usize,
     idle: usize,
     spawning: usize,
@@ -79,7 +79,7 @@ impl Workers {
         }
     }
 
-    /// Queues a job, which expires after `patience`. One that expires, is displaced, or for which no thread can be started
+    /// Queues a job, which expires after `patience`. A job that expires, is displaced, or for which no thread can be started
     /// is called without a place. A closed pool drops it.
     pub(super) fn submit(
         &self,
@@ -117,7 +117,7 @@ impl Workers {
         self.pool.state.lock().queue.waiting()
     }
 
-    /// Drops what waits, and waits for every thread to end; jobs that run must end by themselves soon.
+    /// Drops waiting jobs, and waits for every thread to end; running jobs must end by themselves soon.
     pub(super) fn close(&self) {
         let mut state = self.pool.state.lock();
         state.closed = true;
@@ -136,8 +136,8 @@ impl Workers {
 }
 
 impl Pool {
-    /// Starts a thread that is counted already. If that fails and there is no other, returns all waiting jobs: nobody
-    /// would run them.
+    /// Starts a thread that is already counted. If that fails and there is no other, returns all waiting jobs, since no
+    /// thread would run them.
     fn spawn(self: &Arc<Self>) -> Vec<Job> {
         self.enlist(self.new_thread())
     }
@@ -194,7 +194,7 @@ impl Pool {
     }
 }
 
-/// A job reports its own panic; the thread goes on.
+/// Runs a job, which reports its own panic; the thread goes on.
 fn run(job: Job, place: Option<&Place>) {
     let _ = catch_unwind(AssertUnwindSafe(|| job(place)));
 }

@@ -1,4 +1,4 @@
-//! What the threads of a pool do. Nothing here waits for time to pass, but for one another.
+//! The threads of a pool. The tests wait for one another's steps, never for time to pass.
 
 use std::{
     net::IpAddr,

@@ -37,15 +37,15 @@ struct Secret {
 }
 
 impl Key {
-    /// A new key from the system's randomness.
+    /// Generates a key from the system's randomness.
     ///
     /// # Errors
-    /// [`Error::Randomness`] if the system has none to give.
+    /// [`Error::Randomness`] if the system provides none.
     pub fn generate() -> Result<Self, Error> {
         Self::written_by(|bytes| fill(bytes))
     }
 
-    /// Has a key written where it will stay.
+    /// Writes a key at its final place in memory.
     fn written_by<E>(write: impl FnOnce(&mut [u8; 32]) -> Result<(), E>) -> Result<Self, E> {
         let mut secret = Arc::new(Secret { bytes: [0; 32], fingerprint: Fingerprint([0; 8]) });
         let place = Arc::get_mut(&mut secret).expect("nobody else has it yet");
@@ -54,7 +54,7 @@ impl Key {
         Ok(Self(secret))
     }
 
-    /// A key that is known only to a holder of both secrets.
+    /// A key that only a holder of both secrets can derive.
     pub(crate) fn from_both(one: &[u8; 32], other: &[u8; 32]) -> Self {
         let Ok(key) = Self::written_by(|bytes| {
             bytes.iter_mut().zip(one).zip(other).for_each(|((byte, one), other)| *byte = one ^ other);
@@ -63,13 +63,13 @@ impl Key {
         key
     }
 
-    /// The bytes, for those who store them. Keep them as safe as the cluster must be, and wipe what you copy.
+    /// The bytes, for programs that store them. Protect them as well as the cluster must be protected, and wipe every copy.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0.bytes
     }
 
-    /// The public name of the key: unique for all purposes, and it tells nothing of the key.
+    /// The public name of the key: the same for all purposes, and it reveals nothing about the key.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.0.fingerprint
@@ -105,7 +105,7 @@ impl Drop for Secret {
     }
 }
 
-/// In constant time: how long it takes says nothing about where two keys differ.
+/// In constant time: the duration does not depend on where two keys differ.
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         self.0.bytes.ct_eq(&other.0.bytes).to_bool()
@@ -114,7 +114,7 @@ impl PartialEq for Key {
 
 impl Eq for Key {}
 
-/// Copies the bytes to where the key stays. The ones given are the caller's to wipe.
+/// Copies the bytes to the key's final place. The caller must wipe the given ones.
 impl From<&[u8; 32]> for Key {
     fn from(bytes: &[u8; 32]) -> Self {
         let copy = |place: &mut [u8; 32]| {
@@ -126,7 +126,7 @@ impl From<&[u8; 32]> for Key {
     }
 }
 
-/// The same, and wipes what it was handed. Handing an array over copies it, so better hand over a reference.
+/// The same, and wipes the given array. Passing an array by value copies it, so prefer a reference.
 impl From<[u8; 32]> for Key {
     fn from(mut bytes: [u8; 32]) -> Self {
         let key = Self::from(&bytes);
@@ -135,7 +135,7 @@ impl From<[u8; 32]> for Key {
     }
 }
 
-/// From 64 hexadecimal digits. The text is the caller's to wipe.
+/// Parses 64 hexadecimal digits. The caller must wipe the text.
 impl FromStr for Key {
     type Err = Error;
 
@@ -155,7 +155,7 @@ fn read_hex(digits: &[u8], bytes: &mut [u8; 32]) -> Option<()> {
     Some(())
 }
 
-/// What was given may be a key with a typing error, so it is not shown.
+/// The error does not show the text, which may be a key with a typing error.
 fn not_hex() -> Error {
     Error::Key { problem: "a key is 64 hexadecimal digits, as `openssl rand -hex 32` prints".into() }
 }
@@ -171,7 +171,7 @@ impl fmt::Debug for Key {
 pub struct Fingerprint(pub(crate) [u8; 8]);
 
 impl Fingerprint {
-    /// What packets say of the key they are sealed with.
+    /// The mark of the key in packets that are sealed with it.
     pub(crate) fn mark(self) -> [u8; 4] {
         let [a, b, c, d, ..] = self.0;
         [a, b, c, d]
@@ -190,7 +190,7 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// As `Display` writes it, in digits of either case.
+/// Parses the text that `Display` writes, with digits of either case.
 ///
 /// ```
 /// use syncswim::{Fingerprint, Key};
@@ -223,7 +223,7 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
     Ok(bytes)
 }
 
-/// The same, where they will stay.
+/// The same, at their final place in memory.
 pub(crate) fn fill(bytes: &mut [u8]) -> Result<(), Error> {
     getrandom::fill(bytes).map_err(|error| {
         let by_code = error.raw_os_error().map(io::Error::from_raw_os_error);

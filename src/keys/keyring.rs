@@ -10,12 +10,11 @@ use crate::{
     text::{Quoted, serde_as_text},
 };
 
-/// The most keys on one ring: a packet is only ever tried with the keys whose mark it bears, and finding those
-/// must not take long either.
+/// The most keys on one ring. A packet is tried only with the keys whose mark it bears, and finding those must be fast, too.
 const MAX_KEYS: usize = 8;
 
-/// How far a node goes in sealing what it sends, and in refusing what is not sealed. To turn encryption on in a
-/// running cluster, bring every node to one step before any goes to the next.
+/// Whether a node seals what it sends, and refuses what is not sealed. To turn encryption on in a running cluster, bring
+/// every node to one step before any goes to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Encryption {
@@ -23,7 +22,7 @@ pub enum Encryption {
     Accept,
     /// Send sealed; accept both. The second step.
     Send,
-    /// Send sealed; accept nothing else. Where a new cluster begins, and the only step that protects.
+    /// Send sealed; accept nothing else. A new cluster starts with this step, and it is the only one that protects.
     Require,
 }
 
@@ -37,7 +36,7 @@ impl fmt::Display for Encryption {
     }
 }
 
-/// As [`Display`](fmt::Display) writes it.
+/// Parses the text that [`Display`](fmt::Display) writes.
 ///
 /// ```
 /// use syncswim::Encryption;
@@ -90,16 +89,16 @@ struct Ring {
 }
 
 impl Keyring {
-    /// A ring with one key, which [requires](Encryption::Require) encryption.
+    /// A keyring with one key, which [requires](Encryption::Require) encryption.
     #[must_use]
     pub fn new(primary: Key) -> Self {
         Self(Arc::new(RwLock::new(Ring { keys: vec![primary], encryption: Encryption::Require })))
     }
 
-    /// Adds a key that packets may be sealed with. One that is there already changes nothing.
+    /// Adds a key that packets may be sealed with. A key that is installed already changes nothing.
     ///
     /// # Errors
-    /// [`Error::Key`] if eight are there.
+    /// [`Error::Key`] if there are eight keys already.
     pub fn install(&self, key: Key) -> Result<(), Error> {
         let mut ring = self.0.write();
         if ring.position(key.fingerprint()).is_some() {
@@ -112,8 +111,8 @@ impl Keyring {
         Ok(())
     }
 
-    /// The same for a change of keys, which a full ring must not stop: anybody who holds a key could fill it. The oldest key
-    /// that is not the primary one makes room, and is returned.
+    /// The same for a change of keys, which a full keyring must not stop, since anybody who holds a key could fill it. The
+    /// oldest key that is not the primary one makes room, and is returned.
     pub(crate) fn install_newest(&self, key: Key) -> Option<Fingerprint> {
         let mut ring = self.0.write();
         match ring.position(key.fingerprint()) {
@@ -126,7 +125,7 @@ impl Keyring {
         evicted.map(|key| key.fingerprint())
     }
 
-    /// Makes a key the primary one: what is sent from now on is sealed with it.
+    /// Makes a key the primary one: from now on this node seals with it.
     ///
     /// # Errors
     /// [`Error::Key`] if it is not installed.
@@ -137,7 +136,7 @@ impl Keyring {
         Ok(())
     }
 
-    /// Takes a key off: packets that are sealed with it are dropped from now on.
+    /// Removes a key: packets that are sealed with it are dropped from now on.
     ///
     /// # Errors
     /// [`Error::Key`] if it is not installed, or is the primary one.
@@ -153,24 +152,24 @@ impl Keyring {
         }
     }
 
-    /// What is installed: the primary key, then the others from the newest to the oldest.
+    /// The installed keys: the primary one, then the others from the newest to the oldest.
     #[must_use]
     pub fn fingerprints(&self) -> Vec<Fingerprint> {
         self.0.read().keys.iter().map(Key::fingerprint).collect()
     }
 
-    /// How far this node goes.
+    /// The present step.
     #[must_use]
     pub fn encryption(&self) -> Encryption {
         self.0.read().encryption
     }
 
-    /// Goes to another step, at once and for all nodes that share this ring.
+    /// Goes to another step, at once and for all nodes that share this keyring.
     pub fn set_encryption(&self, encryption: Encryption) {
         self.0.write().encryption = encryption;
     }
 
-    /// A ring of its own with the same keys.
+    /// A separate keyring with the same keys.
     pub(crate) fn detached(&self) -> Self {
         Self(Arc::new(RwLock::new(self.0.read().clone())))
     }
@@ -180,7 +179,7 @@ impl Keyring {
         self.0.read().keys[0].clone()
     }
 
-    /// The key to seal with, if what is sent is to be sealed.
+    /// The key to seal with, if packets are to be sealed.
     pub(crate) fn sealing(&self) -> Option<Key> {
         let ring = self.0.read();
         (ring.encryption != Encryption::Accept).then(|| ring.keys[0].clone())
@@ -203,7 +202,7 @@ impl Ring {
     }
 }
 
-/// Equal if they have the same keys in the same order, and go equally far, at this moment.
+/// Equal if they have the same keys in the same order, and the same step, at this moment.
 impl PartialEq for Keyring {
     fn eq(&self, other: &Self) -> bool {
         if Arc::ptr_eq(&self.0, &other.0) {

@@ -1,4 +1,4 @@
-//! What waits for one watcher, so that a writer never waits for it.
+//! The changes that wait for one watcher, so that a writer never waits for it.
 //!
 //! It is bounded: up to [`Limits`], changes wait one by one; all later ones are folded into one, which holds of each peer its
 //! state in the last change that waits and its state now. Peers whose state is as before drop out, so the fold is exact and
@@ -12,19 +12,19 @@ use std::{
 use super::{change::MembershipChange, peers::Peer, set::Transition, snapshot::Snapshot, sources::PeerState};
 use crate::collections::fanout::Queue;
 
-/// How much may wait one by one: changes, and names in them.
+/// How much may wait unfolded: changes, and names in them.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
     changes: usize,
     names: usize,
 }
 
-/// What waits for one watcher, oldest first.
+/// The changes that wait for one watcher, oldest first.
 pub(crate) struct Backlog {
     limits: Limits,
     first: Option<Snapshot>,
     changes: VecDeque<MembershipChange>,
-    /// In all of `changes`.
+    /// The number of names in `changes`.
     names: usize,
     fold: Fold,
 }
@@ -32,7 +32,7 @@ pub(crate) struct Backlog {
 /// The state of each peer before and after.
 type Fold = BTreeMap<Peer, (PeerState, PeerState)>;
 
-/// What a watcher takes out under the lock, and turns into a change after it.
+/// What a watcher takes out under the lock, and turns into a change after releasing it.
 pub(crate) enum Waiting {
     First(Snapshot),
     Change(MembershipChange),
@@ -58,7 +58,7 @@ impl Backlog {
         }
     }
 
-    /// A change that is bigger than the limit waits as it is if it is alone: folded it would take no less memory.
+    /// A change that is bigger than the limit is queued unfolded if it is alone, since folding would not make it smaller.
     fn has_room_for(&self, change: &MembershipChange) -> bool {
         let fits =
             self.changes.len() < self.limits.changes && self.names + change.names() <= self.limits.names;

@@ -1,4 +1,4 @@
-//! What changed in a membership, as its watchers are told.
+//! The change of a membership that its watchers receive.
 
 use std::fmt;
 
@@ -61,20 +61,20 @@ pub struct MembershipChange {
     /// Peers that are now known to have failed: those of [`left`](Self::left) that did, and peers that had left before. A peer
     /// that is active again, or removed, has failed no longer.
     pub failed: Peers,
-    /// Peers that were known to have failed, are still departed, and of whom no source says any longer that they failed: it has
-    /// corrected that to *left*, or it no longer lists the peer, and another source only knows that it is missing. A list of
-    /// failed peers that follows this stays equal to [`Snapshot::failed`](crate::Snapshot::failed).
+    /// Peers that had failed, are still departed, and are reported as failed by no source any longer: the source has
+    /// corrected its report to *left*, or it no longer lists the peer while another source only reports it as missing. A
+    /// list of failed peers that follows this stays equal to [`Snapshot::failed`](crate::Snapshot::failed).
     pub no_longer_failed: Peers,
 }
 
 impl MembershipChange {
-    /// Whether it tells nothing. Only the first item of a watch can be empty.
+    /// Whether nothing changed. Only the first item of a watch can be empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.names() == 0
     }
 
-    /// From transitions in the order of their peers.
+    /// Builds a change from transitions in the order of their peers.
     pub(super) fn of(transitions: impl IntoIterator<Item = Transition>) -> Self {
         let [mut active, mut left, mut removed, mut failed, mut no_longer_failed] = [const { Vec::new() }; 5];
         for Transition { peer, before, after } in transitions {
@@ -97,7 +97,7 @@ impl MembershipChange {
         Self { active, left, removed, failed, no_longer_failed }
     }
 
-    /// The whole state: what changed since there was nobody.
+    /// The change from an empty set to this snapshot.
     pub(super) fn from_nothing_to(snapshot: &Snapshot) -> Self {
         let [active, left, failed] =
             [snapshot.active(), snapshot.left(), snapshot.failed()].map(Peers::from_sorted);
@@ -109,7 +109,7 @@ impl MembershipChange {
         self.lists().iter().map(|(_, peers)| peers.len()).sum()
     }
 
-    /// Whether it only corrects how peers departed that had left before.
+    /// Whether it only corrects how peers departed that had departed before.
     #[cfg(feature = "capi")]
     pub(crate) fn is_a_correction(&self) -> bool {
         !self.is_empty() && self.active.is_empty() && self.left.is_empty() && self.removed.is_empty()

@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use super::peers::Peer;
 
-/// A peer's name with a copy of its first bytes, so that a search through many names rarely has to follow a reference.
-/// Ordered as the names are.
+/// A peer's name with a copy of its first bytes, so that a search through many names rarely has to follow a reference. Keys
+/// are ordered as the names are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     /// The first 16 bytes of the name, big-endian, padded with zeros. Most addresses with their ports fit in.

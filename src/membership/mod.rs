@@ -57,8 +57,8 @@ use crate::collections::{fanout::Fanout, latest::Latest};
 /// costs O(m log n) for m of n peers, and tells the watches only what really changed.
 ///
 /// Each discovery of a [`Cluster`](crate::Cluster) has a handle of its own, which reports for this source alone: a peer is
-/// active while any source says so. What other handles say is the application's word, and final until a source says something
-/// new of that peer.
+/// active while any source reports it as active. The reports of other handles are the application's, and decide until a
+/// source reports something new about that peer.
 ///
 /// # Examples
 ///
@@ -118,9 +118,9 @@ impl Membership {
         self.report(Report::Active, peers);
     }
 
-    /// Marks those of `peers` that are active as left: they said so, or are missing for whatever reason. They still count for
-    /// the [`majority`](Self::majority). Does nothing to the others. If it is known that a peer failed,
-    /// [`mark_failed`](Self::mark_failed) says more.
+    /// Marks the active ones of `peers` as left: they announced it, or are missing for an unknown reason. They still count
+    /// for the [`majority`](Self::majority). Other peers stay as they are. If it is known that a peer failed,
+    /// [`mark_failed`](Self::mark_failed) is more exact.
     ///
     /// # Examples
     ///
@@ -134,8 +134,8 @@ impl Membership {
         self.report(Report::Departed(Departure::Left), peers);
     }
 
-    /// Marks those of `peers` that are active as left because they failed: they stopped answering. The same as
-    /// [`mark_left`](Self::mark_left), except that snapshots and watches tell the two apart. Does nothing to the others.
+    /// Marks the active ones of `peers` as left because they failed: they stopped answering. The same as
+    /// [`mark_left`](Self::mark_left), except that snapshots and watches tell the two apart. Other peers stay as they are.
     ///
     /// # Examples
     ///
@@ -169,7 +169,7 @@ impl Membership {
         self.report(Report::Withdrawn, peers);
     }
 
-    /// Lists `peers` as departed, also those that this source never called active, or called departed in another way.
+    /// Lists `peers` as departed, even if this source never reported them as active, or reported another kind of departure.
     pub(crate) fn list_departed(&self, how: Departure, peers: impl IntoIterator<Item = impl AsRef<str>>) {
         self.report(Report::ListedDeparted(how), peers);
     }
@@ -181,7 +181,7 @@ impl Membership {
         let state = self.shared.state.read();
         let (snapshot, outdated) = self.shared.snapshot_of(&state);
         drop(state);
-        // It may own n names, and to free them takes long.
+        // It may own n names, which take long to free.
         drop(outdated);
         snapshot
     }
@@ -210,8 +210,8 @@ impl Membership {
         self.watch_within(Limits::DEFAULT)
     }
 
-    /// The least number of peers that is more than half of all (a quorum), so that no two groups can both have it:
-    /// `(active + left) / 2 + 1`; of an even number it is one more than the half. O(1).
+    /// The least number of peers that is more than half of all (a quorum), so that two disjoint groups cannot both have it:
+    /// `(active + left) / 2 + 1`; of an even number, one more than half. O(1).
     ///
     /// Peers that have left count until they are removed, so a cluster that lost many peers cannot mistake a minority for a
     /// majority; it also means that one which shrinks for good needs its left peers removed.
@@ -302,10 +302,10 @@ mod tests {
     const SOURCES: usize = 3;
     const PEERS: [&str; 4] = ["a", "b", "c", "d"];
 
-    /// One report about one peer, by a source, or by the application if `None`.
+    /// A report about one peer: of a source, or of the application if `None`.
     type Entry = (Option<usize>, Report, &'static str);
 
-    /// The whole history, and nothing else: every question is answered by reading it from the beginning.
+    /// All reports in order. Every question is answered by reading them from the beginning.
     #[derive(Default)]
     struct History(Vec<Entry>);
 
@@ -407,7 +407,7 @@ mod tests {
         assert!(watch.try_recv().is_err(), "it was gone for every watcher already");
     }
 
-    /// The membership says what its sources say now. DNS, which still misses the peer, never knew why.
+    /// The membership follows the reports of its sources. DNS, which still misses the peer, cannot tell why it is missing.
     #[test]
     fn a_failed_peer_that_its_source_lists_no_longer_is_only_missing_to_the_others() {
         let application = Membership::new();

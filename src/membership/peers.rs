@@ -77,7 +77,7 @@ impl fmt::Debug for Peers {
     }
 }
 
-/// Sorts the names, and drops those that come twice.
+/// Sorts the names and drops duplicates.
 impl<T: Into<Peer>> FromIterator<T> for Peers {
     fn from_iter<I: IntoIterator<Item = T>>(peers: I) -> Self {
         let mut peers: Vec<Peer> = peers.into_iter().map(Into::into).collect();
@@ -102,7 +102,7 @@ fn write_list(f: &mut fmt::Formatter<'_>, peers: &[Peer]) -> fmt::Result {
     Ok(())
 }
 
-/// Writes the lists that have names, each behind its title, or else `nothing`.
+/// Writes the lists that are not empty, each behind its title, or else `nothing`.
 pub(super) fn write_lists(
     f: &mut fmt::Formatter<'_>,
     lists: &[(&str, &[Peer])],

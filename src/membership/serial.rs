@@ -1,5 +1,5 @@
-//! Membership data as other formats have it (`serde`): lists of names. What is read may come from anywhere, so its order
-//! is not trusted, nor is it that a snapshot has each peer in one state.
+//! Membership data in other formats (`serde`): lists of names. The input may come from anywhere, so its order is checked,
+//! and so is that a snapshot has each peer in one state.
 
 use std::fmt;
 

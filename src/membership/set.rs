@@ -7,12 +7,12 @@ use super::{
 };
 use crate::collections::sorted::SortedMap;
 
-/// The peers, by name, with what is reported of each. A copy shares the entries.
+/// The peers by name, with the reports about each. A copy shares the entries.
 #[derive(Clone, Default)]
 pub(crate) struct Set {
     pub(crate) peers: SortedMap<Key, Reports>,
     pub(crate) active: usize,
-    /// Those that failed included.
+    /// The number of peers that left, including those that failed.
     pub(crate) left: usize,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct Transition {
 pub(crate) struct Lists {
     /// The active peers, then those that left.
     pub(crate) peers: Box<[Peer]>,
-    /// Those of the latter that failed.
+    /// Those of the peers that left which failed.
     pub(crate) failed: Box<[Peer]>,
 }
 
@@ -42,14 +42,14 @@ impl Set {
     ) -> Option<Transition> {
         let place = self.peers.find(&key);
         let known = place.ok().map(|place| self.peers.at(place));
-        // All lists share the copy of the name that the set holds.
+        // All lists share the set's copy of the name.
         let peer = Peer::clone(&known.map_or(&key, |(known, _)| known).peer);
         let reports = known.map(|(_, reports)| reports.clone()).unwrap_or_default();
         let mut updated = reports.clone();
         updated.record(source, report);
         let (before, after) = (reports.state(), updated.state());
         match place {
-            // A repeated report must not copy a chunk that a snapshot shares.
+            // A repeated report must not copy a chunk that snapshots share.
             Ok(_) if updated == reports => {}
             Ok(place) if updated.are_void() => drop(self.peers.remove(place)),
             Ok(place) => self.peers.replace(place, updated),

@@ -11,7 +11,7 @@ use crate::collections::listed::Listed;
 
 /// An immutable copy of a [`Membership`](crate::Membership), from one moment. Cloning it only counts a reference.
 ///
-/// A peer is either active or left. A peer that [failed](Self::failed) has left, too: without saying so.
+/// A peer is either active or left. A peer that [failed](Self::failed) has left without announcing it.
 ///
 /// # Examples
 ///
@@ -65,8 +65,8 @@ impl Snapshot {
         &self.peers()[self.active_len()..]
     }
 
-    /// Those of [`left`](Self::left) that failed, sorted: a source found that they stopped answering. The others left by
-    /// themselves, or their source cannot tell.
+    /// The peers of [`left`](Self::left) that failed, sorted: a source found that they stopped answering. The others
+    /// announced that they leave, or their source cannot tell.
     #[must_use]
     pub fn failed(&self) -> &[Peer] {
         &self.lists().failed
@@ -137,7 +137,7 @@ mod tests {
         membership.add((0..1_000).map(|peer| format!("{peer:03}")));
         let snapshot = membership.snapshot();
         let again = snapshot.0.list(|set| {
-            // Were a lock held here, each of these would wait for ever.
+            // If a lock were held here, each of these calls would block for ever.
             membership.add(["new"]);
             membership.mark_left(["000"]);
             assert_eq!((membership.snapshot().active_len(), membership.majority()), (1_000, 501));

@@ -2,7 +2,7 @@
 
 use std::{mem, sync::Arc};
 
-/// Where a peer stands. The order is the one in which reports of several sources win over each other.
+/// The state of a peer. The order is the precedence among reports of several sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PeerState {
     Absent,
@@ -13,32 +13,32 @@ pub(crate) enum PeerState {
 /// How a peer left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Departure {
-    /// It said that it leaves, or its source does not tell how it left. Some sources, such as DNS, only see that a peer is
-    /// missing: so *failed* wins, as the more exact report.
+    /// It announced that it leaves, or its source does not tell how it left. Some sources, such as DNS, only see that a peer
+    /// is missing, so *failed* wins as the more exact report.
     Left,
     /// It stopped answering.
     Failed,
 }
 
-/// Names one discovery of a cluster.
+/// Identifies one discovery of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SourceId(pub(crate) usize);
 
-/// What a handle says about peers.
+/// A handle's report about peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
     /// They are active.
     Active,
-    /// Those that the same handle called active have departed.
+    /// The peers that the same handle reported as active have departed.
     Departed(Departure),
-    /// They have departed, also those that the same handle never called active.
+    /// They have departed, even if the same handle never reported them as active.
     ListedDeparted(Departure),
-    /// It reports nothing about them any more.
+    /// The handle reports nothing about them any more.
     Withdrawn,
 }
 
-/// The latest report of every source about one peer, and the application's, which is final until a source reports something
-/// new.
+/// The latest report of every source about one peer, and the application's report, which decides until a source reports
+/// something new.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reports {
     /// One per source; never `Absent`. Shared, so that copying the reports about many peers allocates nothing.
@@ -54,7 +54,7 @@ impl PeerState {
 }
 
 impl Report {
-    /// The state that follows where the state was `before`.
+    /// The state after this report, where the state was `before`.
     fn after(self, before: PeerState) -> PeerState {
         match self {
             Self::Active => PeerState::Active,
@@ -66,7 +66,7 @@ impl Report {
 }
 
 impl Reports {
-    /// Where the peer stands.
+    /// The state of the peer.
     pub(crate) fn state(&self) -> PeerState {
         let reported = || self.sources().iter().map(|&(_, state)| state).max();
         self.application.or_else(reported).unwrap_or(PeerState::Absent)
@@ -76,7 +76,7 @@ impl Reports {
         self.sources.as_deref().map_or(&[], Vec::as_slice)
     }
 
-    /// Whether nothing is worth keeping: the application's "removed" matters only against the report of a source.
+    /// Whether there is nothing to store: the application's "removed" matters only against the report of a source.
     pub(crate) fn are_void(&self) -> bool {
         self.sources().is_empty() && matches!(self.application, None | Some(PeerState::Absent))
     }
@@ -97,7 +97,7 @@ impl Reports {
         if before == after {
             return;
         }
-        // A source that only corrects how the peer departed does not undo what the application said since.
+        // A source that only corrects how the peer departed does not override a later report of the application.
         if !before.is_alike(after) {
             self.application = None;
         }
@@ -122,7 +122,7 @@ mod tests {
     const LEFT: PeerState = PeerState::Departed(Departure::Left);
     const FAILED: PeerState = PeerState::Departed(Departure::Failed);
 
-    /// Each step: who reports what, where the peer stands then.
+    /// Each step: the source of the report, the report, and the state of the peer after it.
     #[track_caller]
     fn check(steps: &[(Option<SourceId>, PeerState, PeerState)]) -> Reports {
         let mut reports = Reports::default();

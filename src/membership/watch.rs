@@ -1,4 +1,4 @@
-//! A subscription to the changes of a membership. What waits for it is in the [`backlog`](super::backlog).
+//! A subscription to the changes of a membership. The changes that wait for it are in the [`backlog`](super::backlog).
 
 use std::time::Duration;
 

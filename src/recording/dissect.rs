@@ -1,4 +1,4 @@
-//! What a datagram or a frame says, for people and programs that look at recordings.
+//! The content of a datagram or a frame, for people and programs that look at recordings.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -21,8 +21,8 @@ pub struct Dissected {
     pub token: u32,
     /// Its messages, in order; those that are unknown or malformed, and what is not a message of the protocol, are left out.
     pub messages: Vec<Said>,
-    /// A hash of what the protocol wrote: the same of a datagram as it was recorded by its sender and as it arrived, whatever the
-    /// layer above has added.
+    /// A hash of the part that the protocol wrote: the same for a datagram as its sender recorded it and as it arrived,
+    /// whatever the data layer has added.
     pub fingerprint: u64,
 }
 
@@ -84,7 +84,7 @@ pub fn mark(name: &str) -> u32 {
     hash::member(name)
 }
 
-/// Takes a datagram or a frame apart, of whatever cluster; `None` if it is none.
+/// Takes a datagram or a frame of any cluster apart; `None` if it is none.
 #[must_use]
 pub fn dissect(bytes: &[u8]) -> Option<Dissected> {
     let cluster = u32::from_le_bytes(bytes.get(1..5)?.try_into().ok()?);

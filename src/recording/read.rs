@@ -48,7 +48,7 @@ impl Recording {
     /// Reads a file.
     ///
     /// # Errors
-    /// What is wrong, if nothing of it can be read.
+    /// The error, if nothing of it can be read.
     pub fn parse(file: &[u8]) -> Result<Self, Unreadable> {
         let header = header(file)?;
         let mut damage = Vec::new();
@@ -131,7 +131,7 @@ impl Recording {
         &self.segments
     }
 
-    /// What of the file is damaged, in words. The end of a file may be torn if its process was killed.
+    /// The damage of the file, in words. The end of a file may be torn if its process was killed.
     #[must_use]
     pub fn damage(&self) -> &[String] {
         &self.damage
@@ -225,7 +225,7 @@ fn header(file: &[u8]) -> Result<Header, Unreadable> {
     let header = header.filter(|header| word(file, 12) == Some(crc32fast::hash(header)));
     let header = header.and_then(|header| postcard::from_bytes::<Header>(header).ok());
     match header {
-        // What is printed is not to disturb a terminal.
+        // Printed names must not disturb a terminal.
         Some(header) if !is_name(&header.name) || !is_name(&header.version) => {
             unreadable("its header is not a name and a version")
         }

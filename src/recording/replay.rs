@@ -22,11 +22,11 @@ pub struct Step<'a> {
     pub at: Time,
     /// The same by the host's clock, since 1970.
     pub wall: Duration,
-    /// What the node was given. Nothing where the state was restored, see `restored`.
+    /// The input of the node; `None` where the state was restored, see `restored`.
     pub input: Option<Input<'a>>,
     /// The datagrams that it sent.
     pub sent: Vec<Sent<'a>>,
-    /// What it told or asked its driver.
+    /// The outputs of the node.
     pub outputs: Vec<Output>,
     /// The frame that it sent in a stream.
     pub frame: Option<Cow<'a, [u8]>>,
@@ -71,9 +71,9 @@ pub struct Difference {
     pub at: Time,
     /// The input, in words.
     pub input: String,
-    /// What was recorded.
+    /// The recorded output.
     pub recorded: String,
-    /// What came of it now.
+    /// The output of the replay.
     pub replayed: String,
     /// Which build recorded and which replays, if they are not the same.
     pub builds: Option<String>,
@@ -162,7 +162,7 @@ impl<'a> Replay<'a> {
         }
         let mut step = Step::new(self.last, self.at_hand().wall(self.place(), self.last));
         step.restored = mem::take(&mut self.restored);
-        // What a node puts out first may have come of an input before its state was recorded.
+        // A node's first output may come from an input before its state was recorded.
         if let Some((Entry::Given(after, input), rest)) = entry.filter(|_| !step.restored) {
             let nanos = (self.last.since_origin().as_nanos() as i64).wrapping_add(after) as u64;
             self.last = Time::from_origin(Duration::from_nanos(nanos));
@@ -197,7 +197,7 @@ impl<'a> Replay<'a> {
         Entry::take_from(self.rest).map(Some).ok_or_else(broken)
     }
 
-    /// Goes on behind a gap, and says whether there is something.
+    /// Continues after a gap. Returns whether there is more.
     fn restore(&mut self) -> bool {
         let Some(next) = self.recording.segments().get(self.segment + 1) else { return false };
         let (node, _, rest) = next.state().expect("it was read before");
@@ -283,7 +283,7 @@ impl<'a> Iterator for Replay<'a> {
         if self.ended {
             return None;
         }
-        // A recording of a panic ends in that panic, and one that somebody made up in whatever.
+        // A recording of a panic ends in that panic, and a made-up one in any way.
         let step = catch_unwind(AssertUnwindSafe(|| self.step()));
         let step = step.unwrap_or_else(|panic| Err(self.panicked(&message_of(&*panic))));
         self.ended = !matches!(step, Ok(Some(_)));

@@ -1,4 +1,4 @@
-//! What is recorded is what happened, and whatever a file holds is read or refused.
+//! Recordings match the runs, and any file is read or refused.
 
 use std::{io::Cursor, time::Duration};
 
@@ -178,7 +178,7 @@ fn a_forged_header_or_number_is_no_panic_and_nothing_for_a_terminal() {
     replayed(&recording);
 }
 
-/// Blocks whose checksums are right may hold anything: what somebody made up ends in an error, too.
+/// Blocks with right checksums may hold any content: made-up content ends in an error, too.
 #[test]
 fn a_forged_state_or_entry_is_no_panic() {
     let mut world = recorded(1 << 24);
@@ -226,7 +226,7 @@ fn another_configuration_shows_what_it_would_have_changed() {
         let config = Config::lan(recording.name());
         let same = recording.what_if(&config).unwrap();
         assert_eq!((same.recorded == same.changed, same.parted), (true, None));
-        // Who found the crash by itself would have waited for longer.
+        // A node that detected the crash by itself would have waited longer.
         let slower = Config { suspicion_mult: 40, suspicion_max_mult: 1, ..config };
         let answer = recording.what_if(&slower).unwrap();
         if let Some(recorded) = verdict(&answer.recorded) {

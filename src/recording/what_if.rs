@@ -1,4 +1,4 @@
-//! What a recorded node would have done with another configuration.
+//! The behaviour of a recorded node with another configuration.
 
 use super::{Difference, Recording, Said, dissect};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     swim::{Config, Event, Node, Output, Time},
 };
 
-/// What came of the same inputs with both configurations.
+/// The results of the same inputs with both configurations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WhatIf {
@@ -66,7 +66,7 @@ impl Recording {
     }
 }
 
-/// The number of a ping and whom it asks for.
+/// The number of a ping and its target.
 fn question(bytes: &[u8]) -> Option<(u32, String)> {
     dissect(bytes)?.messages.into_iter().find_map(|said| match said {
         Said::Ping { seq, target } => Some((seq, target)),

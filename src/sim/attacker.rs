@@ -1,11 +1,11 @@
-//! An attacker that is not a node: it writes datagrams and tables of its own, under any address, and answers for members that
+//! An attacker that is not a node: it writes datagrams and tables by hand, under any address, and answers for members that
 //! it made up, for as long as it likes.
 //!
-//! Made-up members that have answered hold a token, which was sent to them: what they say is a member's word. All else
-//! that it sends is an outsider's, or bears the name and address of a healthy member, without a token. Asked as relays, they
-//! say that the target answered, or that it did not, or nothing: each always the same.
+//! Made-up members that have answered hold a token, which was sent to them, so their claims count as a member's. Everything
+//! else that it sends comes from an outsider, or bears the name and address of a healthy member without a token. As relays,
+//! made-up members answer that the target answered, or that it did not, or nothing: each always the same.
 //!
-//! What it may do is here; how a world does it, in `world/attacks.rs`.
+//! The attacks are defined here; `world/attacks.rs` carries them out in a world.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -15,23 +15,23 @@ use crate::{
     wire::message::{Ack, Message, Nack},
 };
 
-/// Members that it can make up, each on a host of its own.
+/// The number of members that it can make up, each on a host of its own.
 pub const GHOSTS: usize = 8;
-/// Further names on the host of each.
+/// The number of further names on the host of each.
 pub const NAMES: usize = 16;
 
-/// Whom a claim is about, or where something comes from.
+/// The subject of a claim, or the source of a datagram or stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
-    /// A host of the cluster: spoofed, if it is a source.
+    /// A host of the cluster. As a source it is spoofed.
     Host(usize),
     /// A made-up member, with a name and an address of its own.
     Ghost(usize),
-    /// Another name on the host of a made-up member, at another port: it answers as long as that one.
+    /// Another name on the host of a made-up member, at another port: it answers as long as that member does.
     Name(usize, usize),
 }
 
-/// Which claim.
+/// The kind of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "they are called as on the wire")]
 pub enum Kind {
@@ -49,56 +49,56 @@ impl Kind {
     }
 }
 
-/// The identity of a claim, seen from what its receiver holds.
+/// The identity of a claim, relative to the one that its receiver holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ahead {
-    /// An earlier word, or an earlier life.
+    /// An earlier incarnation, or an earlier life.
     Below,
-    /// So many incarnations more.
+    /// This many incarnations more.
     Incarnations(u64),
     /// A life that began this many milliseconds later.
     Life(u64),
 }
 
-/// A claim that nobody honest makes.
+/// A claim that no honest node makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lie {
-    /// Which claim.
+    /// The kind of the claim.
     pub kind: Kind,
-    /// About whom.
+    /// The member that it is about.
     pub about: Who,
-    /// Under which identity.
+    /// Its identity.
     pub ahead: Ahead,
-    /// Where an *alive* says that it lives; who else accuses in a *suspect*.
+    /// The address of an *alive*, or the other accuser of a *suspect*.
     pub at: Who,
 }
 
-/// What an attacker does.
+/// An action of the attacker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attack {
     /// Sends claims in one datagram.
     Datagram {
-        /// Whose address it bears.
+        /// The source address.
         from: Who,
-        /// To which host.
+        /// The receiver.
         to: usize,
         /// The claims.
         lies: Vec<Lie>,
     },
     /// Sends claims to every host, in one datagram each.
     ToAll {
-        /// Whose address they bear.
+        /// The source address.
         from: Who,
         /// The claims.
         lies: Vec<Lie>,
     },
-    /// Tells a table over a stream of its own.
+    /// Sends a table over a stream that it opens.
     Table {
-        /// Whose address it calls from.
+        /// The source address of the stream.
         from: Who,
-        /// Whose name it says.
+        /// The name of the caller.
         caller: Who,
-        /// Which host.
+        /// The host that it calls.
         to: usize,
         /// The claims.
         lies: Vec<Lie>,
@@ -107,45 +107,45 @@ pub enum Attack {
     Infiltrate {
         /// How many of them, from the first on.
         ghosts: usize,
-        /// To which host.
+        /// The host to which they introduce themselves.
         to: usize,
         /// How long they answer.
         answers_for: Duration,
     },
-    /// Pings a host, or asks it to probe somebody, this many times at once: each answer has room for updates.
+    /// Pings a host, or asks it to probe a target, this many times at once: each answer has room for updates.
     Pings {
-        /// Who asks.
+        /// The source.
         from: Who,
-        /// Which host.
+        /// The receiver.
         to: usize,
-        /// Whom it is to probe, if it is not pinged itself.
+        /// The target that it is to probe, if it is not pinged itself.
         target: Option<Who>,
-        /// How often.
+        /// The number of datagrams.
         times: usize,
     },
-    /// Gives a host a token to be shown to somebody from now on, which that one does not know.
+    /// Gives a host a token for a member from now on, which that member does not know.
     Token {
-        /// Whose address it bears.
+        /// The source address.
         from: Who,
-        /// In whose name.
+        /// The name of the sender.
         caller: Who,
-        /// Which host.
+        /// The receiver.
         to: usize,
     },
-    /// Says that its table differs, so that the host begins a push/pull with it.
+    /// Claims that its table differs, so that the host begins a push/pull with it.
     Digest {
-        /// Who says so.
+        /// The source.
         from: Who,
-        /// To which host.
+        /// The receiver.
         to: usize,
     },
-    /// Does the same again and again.
+    /// Repeats an attack.
     Again {
-        /// What.
+        /// The attack.
         attack: Box<Self>,
-        /// The time between.
+        /// The time between two repetitions.
         every: Duration,
-        /// How often.
+        /// The number of repetitions.
         times: usize,
     },
 }
@@ -157,7 +157,7 @@ pub(super) struct Ghosts {
 }
 
 impl Ghosts {
-    /// Whether one of them lives there and answers.
+    /// Whether a made-up member has this address and answers.
     pub(super) fn answers_at(&self, addr: SocketAddr, now: Time) -> bool {
         Who::made_up_at(addr).is_some_and(|who| self.answers(who, now))
     }
@@ -166,7 +166,7 @@ impl Ghosts {
         who.ghost().is_some_and(|ghost| now < self.answers_until[ghost])
     }
 
-    /// What one of them answers to a datagram, if it does.
+    /// The answer of a made-up member to a datagram, if it gives one.
     pub(super) fn answer(&self, to: SocketAddr, bytes: &[u8], now: Time) -> Option<Vec<u8>> {
         let who = Who::made_up_at(to).filter(|who| self.answers(*who, now))?;
         let name = who.made_up_name()?;
@@ -182,22 +182,22 @@ impl Ghosts {
         Some(forge::packet(&name, &[answer]))
     }
 
-    /// Whether the one that lives there answers to any name over a stream; the others let callers wait.
+    /// Whether the made-up member at this address answers to any name over a stream; the others let callers wait.
     pub(super) fn takes_streams(&self, addr: SocketAddr) -> bool {
         Who::made_up_at(addr).is_some_and(Who::answers_to_any_name)
     }
 
-    /// Whether one of them answers, or did: it holds the token that was sent to it then.
+    /// Whether a made-up member answers, or did: it holds the token that was sent to it then.
     pub(super) fn holds_token(&self, ghost: usize) -> bool {
         self.answers_until[ghost] > Time::ZERO
     }
 
-    /// Until when one of them answers, or did.
+    /// Until when a made-up member answers, or did.
     pub(super) fn answers_until(&self, ghost: usize) -> Time {
         self.answers_until[ghost]
     }
 
-    /// One of them answers until then.
+    /// Makes a made-up member answer until then.
     pub(super) fn wake(&mut self, ghost: usize, until: Time) {
         self.answers_until[ghost] = until;
     }
@@ -211,7 +211,7 @@ impl Ghosts {
     }
 }
 
-/// What an attacker does again and again.
+/// An attack that is repeated.
 #[derive(Debug)]
 pub(super) struct Campaign {
     pub(super) attack: Attack,
@@ -221,7 +221,7 @@ pub(super) struct Campaign {
 }
 
 impl Campaign {
-    /// What is to be done by now, if it is.
+    /// The attack that is due by now, if any.
     pub(super) fn due(&mut self, now: Time) -> Option<Attack> {
         if self.times == 0 || now < self.next {
             return None;
@@ -237,12 +237,12 @@ pub(super) fn is_ghost(name: &str) -> bool {
     name.starts_with("ghost")
 }
 
-/// Where the made-up members are, and where further names on their hosts begin.
+/// The port of the made-up members, and the first port of further names on their hosts.
 const PORT: u16 = 7946;
 const NAMES_FROM: u16 = 8000;
 
 impl Who {
-    /// Draws one for a cluster of `n`.
+    /// Draws a source or subject for a cluster of `n`.
     pub(super) fn draw(rng: &mut fastrand::Rng, n: usize) -> Self {
         match rng.u32(..8) {
             0..=3 => Self::Host(rng.usize(..n)),
@@ -251,7 +251,7 @@ impl Who {
         }
     }
 
-    /// The made-up member on whose host it is.
+    /// The made-up member whose host it is on.
     pub(super) fn ghost(self) -> Option<usize> {
         match self {
             Self::Host(_) => None,
@@ -275,7 +275,7 @@ impl Who {
         self.ghost().map(|ghost| ([10, 255, 0, ghost as u8], port).into())
     }
 
-    /// The one that lives there.
+    /// The made-up member at this address.
     fn made_up_at(addr: SocketAddr) -> Option<Self> {
         let ghost = (0..GHOSTS)
             .find(|ghost| Self::Ghost(*ghost).made_up_addr().is_some_and(|at| at.ip() == addr.ip()))?;
@@ -288,7 +288,7 @@ impl Who {
         }
     }
 
-    /// Whether it answers a stream ping whoever that asks for: nobody can tell it from a holder of the name.
+    /// Whether it answers a stream ping for any name: no node can tell it from a holder of that name.
     pub(super) fn answers_to_any_name(self) -> bool {
         self.ghost().is_some_and(|ghost| ghost % 2 == 0)
     }
@@ -318,7 +318,7 @@ impl Lie {
         Self { kind, about: Who::draw(rng, n), ahead, at: Who::draw(rng, n) }
     }
 
-    /// The identity under which it is claimed, where its receiver holds this one.
+    /// The claimed identity, where the receiver holds this one.
     pub(super) fn identity(&self, held: Identity) -> Identity {
         let Identity { epoch, incarnation } = held;
         match self.ahead {
@@ -331,7 +331,7 @@ impl Lie {
 }
 
 impl Attack {
-    /// Draws one on a cluster of `n`; one in four goes on for a while.
+    /// Draws an attack on a cluster of `n`; one in four is repeated for a while.
     pub(super) fn draw(rng: &mut fastrand::Rng, n: usize) -> Self {
         let attack = Self::draw_one(rng, n);
         if rng.u32(..4) > 0 {
@@ -341,8 +341,8 @@ impl Attack {
         Self::Again { attack: Box::new(attack), every, times: rng.usize(2..60) }
     }
 
-    /// The same of one that has made up two members, and lets no more answer; what it goes on with, it goes on with for longer.
-    /// Every third time they go after one host.
+    /// The same of an attacker that has made up two members, and lets no others answer; it repeats attacks for longer. Every
+    /// third time it attacks a single host.
     pub(super) fn draw_by_insiders(rng: &mut fastrand::Rng, n: usize) -> Self {
         if rng.u32(..3) == 0 {
             return Self::persecute(rng, n);
@@ -361,13 +361,13 @@ impl Attack {
         }
     }
 
-    /// A member tells all about one host, for minutes, what would keep it away, elsewhere, listed or slow.
+    /// A member sends claims about one host to all, for minutes, that would keep that host away, elsewhere, listed or slow.
     fn persecute(rng: &mut fastrand::Rng, n: usize) -> Self {
         let host = Who::Host(rng.usize(..n));
         let lie = |kind, at| Lie { kind, about: host, ahead: Ahead::Incarnations(1), at };
         let departures = [Kind::Failed, Kind::Left, Kind::Removed, Kind::Departed];
         let departed = lie(departures[rng.usize(..4)], host);
-        // It answers nowhere.
+        // It answers at no address.
         let away = Who::Ghost(GHOSTS - 1);
         let lies = match rng.u32(..6) {
             0 => vec![lie(Kind::Alive, host), departed],
@@ -383,12 +383,12 @@ impl Attack {
         Self::Again { attack, every, times }
     }
 
-    /// What is done, once or again and again.
+    /// The attack that is done, once or repeatedly.
     fn repeated(&mut self) -> &mut Self {
         if let Self::Again { attack, .. } = self { attack } else { self }
     }
 
-    /// Half of the time, who says it is a member.
+    /// Half of the time, makes the source a member.
     fn by_member(mut self, rng: &mut fastrand::Rng) -> Self {
         let member = Who::Ghost(rng.usize(..2));
         match self.repeated() {
@@ -428,7 +428,8 @@ impl Attack {
         }
     }
 
-    /// Many names of one host are said to be there or, half of the time, at somebody's address; or to be suspected.
+    /// Claims that many names of one host are alive there or, half of the time, at the address of another; or that they are
+    /// suspected.
     fn crowd(rng: &mut fastrand::Rng, n: usize, to: usize) -> Self {
         let (from, host) = (Who::draw(rng, n), rng.usize(..GHOSTS));
         let kind = if rng.u32(..4) > 0 { Kind::Alive } else { Kind::Suspect };
@@ -441,14 +442,14 @@ impl Attack {
     }
 }
 
-/// The same list in every way that leaves out one of its items, unless it has only one.
+/// All lists with one item less, unless there is only one item.
 pub(super) fn without_one<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
     let without = |at: usize| [&items[..at], &items[at + 1..]].concat();
     if items.len() < 2 { vec![] } else { (0..items.len()).map(without).collect() }
 }
 
 impl Attack {
-    /// The same with one claim less, or fewer times, in every way.
+    /// All variants with one claim less, or fewer repetitions.
     pub(super) fn lesser(&self) -> Vec<Self> {
         match self.clone() {
             Self::Datagram { from, to, lies } => {

@@ -1,4 +1,4 @@
-//! What must hold of broadcasts, and what hosts got of them. How they are sent is in `world/broadcasts.rs`.
+//! The rules for broadcasts, and the broadcasts that hosts received. How they are sent is in `world/broadcasts.rs`.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -11,31 +11,31 @@ use crate::{
     swim::{Life, Time},
 };
 
-/// For how long a broadcast can be had, and after which time every member that stayed must have it.
+/// How long a broadcast is available, and the time after which every member that stayed connected must have it.
 const KEEP: Duration = Duration::from_secs(60);
-/// Broadcasts in a minute that members keep for each other, whoever sends them.
+/// How many broadcasts in a minute members store for each other, from all senders.
 const FEW: usize = 200;
 
-/// A broadcast that a host's readers got.
+/// A broadcast that a host's readers received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Received {
-    /// When.
+    /// The time of receipt.
     pub at: Time,
-    /// Who sent it.
+    /// The sender's name.
     pub origin: Arc<str>,
     /// Its number.
     pub seq: u64,
-    /// What was sent.
+    /// Its content.
     pub payload: Vec<u8>,
 }
 
-/// What a host has got of one life of an origin.
+/// The broadcasts that a host has received of one life of an origin.
 #[derive(Debug, Default)]
 struct Got {
     seqs: BTreeSet<u64>,
     last: u64,
-    /// Numbers that were told to be missing and have not come.
+    /// How many numbers were reported as missing and have not arrived.
     missing: u64,
 }
 
@@ -43,30 +43,30 @@ struct Got {
 #[derive(Debug)]
 struct Expected {
     sent: Time,
-    /// Broadcasts of a host that is gone are not repaired.
+    /// The sending host and its life: broadcasts of a host that is gone are not repaired.
     from: (usize, u32),
     origin: Life,
     seq: u64,
     to: BTreeSet<(usize, u32)>,
 }
 
-/// What must hold of broadcasts:
+/// The rules for broadcasts:
 ///
-/// - in a life of a host each comes at most once, and nothing comes that was not sent;
-/// - those of one origin come in its order, unless one was told to be missing before;
-/// - none comes again to a host that has it in its state file;
-/// - whoever stays connected for a minute after the sending has it then.
+/// - in a life of a host each arrives at most once, and none arrives that was not sent;
+/// - those of one origin arrive in its order, unless one was reported as missing before;
+/// - none is delivered again to a host that has it in its state file;
+/// - every host that stays connected for a minute after the sending has it then.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
-    /// What the lives of origins sent, by number.
+    /// The content of what the lives of origins sent, by number.
     sent: BTreeMap<Life, Vec<Vec<u8>>>,
     got: BTreeMap<(usize, Life), Got>,
-    /// What the state files of hosts say that they got.
+    /// The received numbers in the state files of hosts.
     kept: BTreeMap<(usize, Life), BTreeSet<u64>>,
     expected: Vec<Expected>,
     /// When the broadcasts of the last minute were sent.
     lately: VecDeque<Time>,
-    /// Somebody forges broadcasts.
+    /// Whether an attacker forges broadcasts.
     lenient: bool,
 }
 
@@ -76,7 +76,7 @@ impl Rules {
         self.lenient = true;
     }
 
-    /// A host is about to send something: it reads that itself before the number is known.
+    /// A host is about to broadcast: it reads its own broadcast before the number is known.
     pub(super) fn expects(&mut self, life: &Life, payload: &[u8]) {
         self.sent.entry(life.clone()).or_default().push(payload.to_vec());
     }
@@ -93,7 +93,7 @@ impl Rules {
                 self.lately.retain(|at| now.since(*at) < KEEP);
                 self.lately.push_back(now);
                 if self.lately.len() > FEW {
-                    // Members keep no more.
+                    // Members store no more than this.
                     self.expected.clear();
                 } else {
                     self.expected.push(Expected { sent: now, from, origin, seq, to });
@@ -107,7 +107,7 @@ impl Rules {
         self.got.retain(|(at, _), _| *at != host);
     }
 
-    /// What a host got so far is in its state file.
+    /// The state file of a host now has all that the host received so far.
     pub(super) fn file_written(&mut self, host: usize) {
         for ((at, origin), got) in &self.got {
             if *at == host {
@@ -116,7 +116,7 @@ impl Rules {
         }
     }
 
-    /// What a host has on its disk may be older than what was written.
+    /// The state file on a host's disk may be older than the last write.
     pub(super) fn file_lost(&mut self, host: usize) {
         self.kept.retain(|(at, _), _| *at != host);
     }
@@ -125,7 +125,7 @@ impl Rules {
         !self.expected.is_empty()
     }
 
-    /// A host's readers get something; says what is wrong with it.
+    /// A host's readers receive a broadcast. Returns the rule that this breaks, if any.
     pub(super) fn delivered(&mut self, host: usize, delivery: &Delivery) -> Option<(&'static str, String)> {
         let Delivery::Item { item, gap, late } = delivery else { return None };
         let what =
@@ -148,12 +148,13 @@ impl Rules {
             false => item.seq > got.last,
         };
         (got.last, got.missing) = (got.last.max(item.seq), got.missing + gap - u64::from(*late && in_order));
-        // One that was given up may come to whoever is asked to confirm it.
+        // A broadcast that was given up may still be delivered to a member that is asked to confirm it.
         let may_come = in_order || *late && (item.flags & CONFIRM != 0 || item.is_large());
         (!may_come).then(|| ("broadcasts of an origin come in its order", what("out of order")))
     }
 
-    /// Who is not connected any more need not get anything. Who was for a minute and lacks something is named.
+    /// Hosts that are no longer connected need not receive anything. Returns a host that was connected for a minute and
+    /// lacks a broadcast.
     pub(super) fn look(&mut self, now: Time, connected: &BTreeSet<(usize, u32)>) -> Option<String> {
         let mut broken = None;
         let Self { expected, got, .. } = self;

@@ -1,4 +1,4 @@
-//! Broken promises, looked for after every step.
+//! Checks for broken promises after every step.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -19,9 +19,9 @@ use crate::{
 /// A promise that was broken, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Which promise.
+    /// The promise.
     pub rule: &'static str,
-    /// Who saw what.
+    /// What happened, and where.
     pub what: String,
 }
 
@@ -31,38 +31,39 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What one life of a host has seen.
+/// The observations of one life of a host.
 #[derive(Debug, Default)]
 struct View {
     name: Arc<str>,
     seen: HashMap<Arc<str>, Seen>,
-    /// The members as they follow from the events alone.
+    /// The members according to the events alone.
     folded: HashMap<Arc<str>, MemberState>,
     watched: Watched,
     /// Joins without a report, by ticket.
     joins: BTreeMap<u64, usize>,
-    /// It may have forgotten whoever it lists no longer.
+    /// Whether it may have forgotten members that it no longer lists.
     forgets: bool,
     steps: usize,
     changed: bool,
 }
 
-/// Who remembers the departed for less than this may forget one within a run.
+/// A node that remembers departed members for less than this may forget one within a run.
 pub(super) const LONG_MEMORY: Duration = Duration::from_secs(12 * 3600);
-/// The same for who has room for so few: of the departed, or of all, where whoever never answered makes room for others.
+/// A node with room for no more members than this may forget one, too: departed ones, or any, where members that never
+/// answered make room for others.
 const FEW: usize = 64;
-/// Probe intervals without a disturbance, after which nobody may be accused any more: by then every suspicion and every
-/// probe that a disturbance spoilt has had its end.
+/// Probe intervals without a disturbance after which no member may be accused: by then every suspicion and every probe that
+/// a disturbance spoilt has ended.
 pub(super) const CALM: u32 = 60;
 
 #[derive(Debug, Default)]
 struct Seen {
     highest: Identity,
-    /// Under which identity it failed or was removed.
+    /// The identity under which it failed or was removed.
     failed: Option<Identity>,
-    /// The epoch that left by itself.
+    /// The epoch of the life that left by itself.
     left: Option<u64>,
-    /// It is listed no longer.
+    /// Whether it is no longer listed.
     reaped: bool,
 }
 
@@ -73,12 +74,12 @@ enum Truth {
     Down,
 }
 
-/// The same through a membership and a watch on it that is read seldom.
+/// The same through a membership and a watch on it that is rarely read.
 #[derive(Debug)]
 struct Watched {
     membership: Membership,
     watch: Watch,
-    /// How each peer departed; `None` of an active one.
+    /// How each peer departed; `None` for an active one.
     folded: BTreeMap<String, Option<Departure>>,
 }
 
@@ -91,7 +92,7 @@ impl Default for Watched {
 }
 
 impl Watched {
-    /// Reads the watch and says whether what it told leads to these members.
+    /// Reads the watch. Returns whether its changes lead to these members.
     fn matches(&mut self, members: &[Member]) -> bool {
         while let Ok(change) = self.watch.try_recv() {
             for (peers, departure) in [
@@ -114,35 +115,35 @@ impl Watched {
 const EXACTLY_ONCE: &str = "every join reports exactly once";
 const STAYS_AWAY: &str = "a node that left does not come back";
 
-/// Follows what happens and remembers the first broken promise. The rules:
+/// Follows all events and remembers the first broken promise. The rules:
 ///
-/// - in nobody's view does an identity go down, but of a member that was forgotten meanwhile, for want of room or after
-///   its time;
-/// - a life that left, or whose failure was known, does not come back as what it was (unless somebody forged
-///   the Left, or the name has two holders); nor does one that was removed, and whoever is listed no longer is listed again
-///   only by joining;
-/// - while nothing disturbs anybody, no healthy member is declared failed, nor one that left. A disturbance
-///   is over once all views have been true for 60 probe intervals (`CALM`). No disturbance are translated and second
-///   addresses. Nor is filtered UDP; nor a member that others cannot reach where it says it is, but that one may be declared
-///   failed;
+/// - no view replaces an identity by a smaller one, except of a member that was forgotten meanwhile, for lack of room or
+///   after its time;
+/// - a life that left, or whose failure was known, does not return unchanged (unless the attacker forged the Left, or the
+///   name has two holders), and neither does a removed one; a member that is no longer listed is listed again only by
+///   joining;
+/// - while nothing disturbs the cluster, no healthy member is declared failed, and none that left. A disturbance is over
+///   once all views have been true for 60 probe intervals (`CALM`). Translated and second addresses are no disturbance, and
+///   neither is filtered UDP; a member that others cannot reach at its advertised address is none either, but it may be
+///   declared failed;
 /// - every join reports exactly once;
-/// - a node's events fold to its members, and so does a watch on a membership that follows them;
+/// - a node's events lead to its members, and so do the changes of a watch on a membership that follows them;
 /// - no queue and no map of a node exceeds its bound.
 ///
-/// Lies are a disturbance here. What must hold of healthy members meanwhile, `judge.rs` looks at.
+/// Lies count as a disturbance here. `judge.rs` checks healthy members during lies.
 #[derive(Debug, Default)]
 pub struct Checker {
     views: HashMap<usize, View>,
     truth: HashMap<Arc<str>, Truth>,
     disturbed: bool,
     calm_since: Option<Time>,
-    /// It never ends: nodes whose configuration suits no network.
+    /// Whether the disturbance never ends, for nodes whose configuration suits no network.
     lenient: bool,
-    /// Names of hosts that others may be unable to reach where they say they are: those may be declared failed.
+    /// Names of hosts that others may be unable to reach at their advertised address: these may be declared failed.
     unreachable: HashSet<Arc<str>>,
-    /// Names about which somebody lied, or that had two holders.
+    /// Names that lies were about, or that had two holders.
     disputed: HashSet<Arc<str>>,
-    /// Names about which somebody made departures up.
+    /// Names about which departures were made up.
     doubted: HashSet<Arc<str>>,
     violation: Option<Violation>,
     pub(super) judge: Judge,
@@ -160,13 +161,13 @@ impl Checker {
         self.violation.get_or_insert(Violation { rule, what });
     }
 
-    /// From now on, healthy members may be accused, and nobody is judged.
+    /// From now on, healthy members may be accused, and the judge is suspended.
     pub(super) fn disturbed(&mut self) {
         self.disarm();
         self.judge.unsettle();
     }
 
-    /// From now on, healthy members may be accused, until they have refuted that.
+    /// From now on, healthy members may be accused until they have refuted it.
     pub(super) fn disarm(&mut self) {
         self.disturbed = true;
         self.calm_since = None;
@@ -184,26 +185,26 @@ impl Checker {
         !self.disturbed
     }
 
-    /// Others cannot reach this member where it says it is, though it reaches them; or that is over. What must hold
-    /// nevertheless: nobody else is declared failed.
+    /// Others cannot reach this member at its advertised address, though it reaches them; or that is over. It may be
+    /// declared failed, but no other member may.
     pub(super) fn out_of_reach(&mut self, name: &str, out_of_reach: bool) {
         if out_of_reach {
             self.unreachable.insert(Arc::from(name));
             self.judge.unsettle();
         } else if self.unreachable.remove(name) {
-            // What began meanwhile may still come to its end.
+            // What began meanwhile may still end.
             self.disturbed();
         }
     }
 
-    /// Healthy members may be accused for ever: these nodes' configuration suits no network.
+    /// Healthy members may be accused for ever: the configuration of these nodes suits no network.
     pub fn be_lenient(&mut self) {
         self.lenient = true;
         self.judge.end();
         self.disturbed();
     }
 
-    /// All is well, or it is not; once it was for long enough, the disturbance is over.
+    /// Reports whether all is well. Once it was for long enough, the disturbance is over.
     pub(super) fn calm(&mut self, now: Time, calm: bool, probe_interval: Duration) {
         let since = *self.calm_since.get_or_insert(now);
         if !calm {
@@ -214,7 +215,7 @@ impl Checker {
         }
     }
 
-    /// Somebody told a lie about this name: its good-byes need not be its own. Perhaps it was that it departed.
+    /// A claim about this name was a lie, perhaps about a departure: departures of this name need not be its own any more.
     pub(super) fn lied_about(&mut self, name: &str, is_departure: bool) {
         self.disputed.insert(Arc::from(name));
         if is_departure {
@@ -229,8 +230,8 @@ impl Checker {
         }
     }
 
-    /// It starts with a clock that is wrong, so that this or a later life may be behind an earlier one: where nobody has heard of
-    /// that one, it may take its epoch, though that life left.
+    /// A life of this name starts with a wrong clock, so it or a later life may be behind an earlier one. If no member has
+    /// heard of that earlier life, the new one may take its epoch, even if the earlier one left.
     pub(super) fn clock_may_be_behind(&mut self, name: &str) {
         self.disputed.insert(Arc::from(name));
     }
@@ -249,7 +250,7 @@ impl Checker {
         }
     }
 
-    /// Looks at what must have come to its end when there was time enough.
+    /// Checks that everything that had enough time has ended.
     pub(super) fn settle(&mut self) {
         let open = |(at, view): (&usize, &View)| {
             let ticket = view.joins.iter().find(|(_, open)| **open > 0)?.0;
@@ -267,7 +268,7 @@ impl Checker {
             self.disputed.insert(Arc::clone(&name));
             self.disturbed();
         }
-        // A second life of the name may be accused of what the first one did.
+        // A second life of the name may be accused because of the first one.
         if self.truth.insert(Arc::clone(&name), Truth::Up).is_some() {
             self.disarm();
         }
@@ -283,7 +284,7 @@ impl Checker {
         self.views.remove(&at);
     }
 
-    /// It left, and says whether anybody confirmed that.
+    /// A host left, and reports whether any member confirmed it.
     pub(super) fn left(&mut self, at: usize, heard: bool) {
         self.end(at, if heard { Truth::Left } else { Truth::Down });
     }
@@ -314,12 +315,12 @@ impl Checker {
             _ => view.folded.insert(Arc::clone(&member.name), member.state),
         };
         if member.name == view.name {
-            // Its own lives follow each other in one list.
+            // Successive lives of a node itself are in one list.
             return;
         }
         let hears_answers_alone = self.unreachable.contains(&view.name);
         let broken = view.seen.entry(Arc::clone(&member.name)).or_default().broken_by(event, member);
-        // Made-up names make room for each other.
+        // Made-up names displace each other.
         if (view.forgets || is_ghost(&member.name)) && matches!(event, Event::Reaped { .. }) {
             view.seen.remove(&member.name);
         }
@@ -329,14 +330,14 @@ impl Checker {
         } else if matches!(event, Event::Failed { .. }) && !self.disturbed {
             match self.truth.get(&member.name) {
                 Some(Truth::Up) if self.unreachable.contains(&member.name) => {}
-                // It denies by a later life what was said of it, and by that alone.
+                // It refutes a claim about itself by a later life, and by that alone.
                 Some(Truth::Up) if is_restart(event) && self.disputed.contains(&member.name) => {}
                 Some(Truth::Up) => {
                     self.report("no healthy member is declared failed", format!("host {at}: {event:?}"));
                 }
-                // Of whom others made departures up, the true one is doubted.
+                // If departures of a member were made up, its true departure is doubted.
                 Some(Truth::Left) if self.doubted.contains(&member.name) => {}
-                // Of two that nobody reaches, one was about to declare the other failed when it left.
+                // Of two members that no other reaches, one was about to declare the other failed when it left.
                 Some(Truth::Left) if hears_answers_alone && self.unreachable.contains(&member.name) => {}
                 Some(Truth::Left) => {
                     self.report("a leave is no failure", format!("host {at}: {event:?}"));
@@ -346,25 +347,25 @@ impl Checker {
         }
     }
 
-    /// A host's readers of broadcasts get something.
+    /// A host's readers receive a broadcast.
     pub(super) fn broadcast(&mut self, at: usize, delivery: &Delivery) {
         if let Some((rule, what)) = self.broadcasts.delivered(at, delivery) {
             self.report(rule, what);
         }
     }
 
-    /// Compares the layer above a node with its bounds.
+    /// Compares the data layer of a node with its bounds.
     pub(super) fn look_at_data(&mut self, at: usize, broadcasts: &Broadcasts) {
         if let Err(what) = broadcasts.audit() {
             self.report("every queue and map has its bound", format!("host {at}: {what}"));
         }
     }
 
-    /// Compares a node with its events, and with its bounds.
+    /// Compares a node with its events and its bounds.
     pub(super) fn look_at(&mut self, at: usize, node: &Node) {
         let Some(view) = self.views.get_mut(&at) else { return };
         view.steps += 1;
-        // It costs O(n): in big worlds not each time.
+        // This costs O(n), so big worlds skip most steps.
         if !view.steps.is_multiple_of(1 + node.live() / 8) {
             return;
         }
@@ -459,7 +460,7 @@ mod tests {
         Event::Left { member: member("b", identity, MemberState::Left), origin: Origin::Member }
     }
 
-    /// Two hosts, a and b, of which b's truth is as given.
+    /// Two hosts, a and b, where b has the given truth.
     fn checker(truth: Truth) -> Checker {
         let mut checker = Checker::default();
         for (i, name) in ["a", "b"].into_iter().enumerate() {
@@ -495,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_little_room_may_list_anew_whom_it_forgot() {
+    fn a_node_with_little_room_may_list_a_forgotten_member_again() {
         let reaped = Event::Reaped { member: member("b", (1, 5), MemberState::Failed) };
         let anew = |config: Config| {
             let mut checker = Checker::default();
@@ -511,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_reached_may_be_declared_failed_until_it_is_reached_again() {
+    fn a_node_that_is_not_reached_may_be_declared_failed_until_it_is_reached_again() {
         let mut checker = checker(Truth::Up);
         checker.out_of_reach("b", true);
         checker.event(0, &failed((1, 0)), true);
@@ -535,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leave_is_no_failure_for_whom_others_reach_nor_of_whom_they_reach() {
+    fn a_leave_is_no_failure_if_others_reach_the_leaver_or_it_reaches_them() {
         let broken = Some("a leave is no failure");
         for (out_of_reach, expected) in [(&["a"][..], broken), (&["b"], broken), (&["a", "b"], None)] {
             let mut checker = checker(Truth::Left);
@@ -637,7 +638,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_after_a_good_bye_that_was_forged_breaks_nothing() {
+    fn a_node_that_comes_back_after_a_good_bye_that_was_forged_breaks_nothing() {
         let mut checker = checker(Truth::Up);
         checker.lied_about("b", true);
         [left((1, 5)), alive((1, 6))].iter().for_each(|event| checker.event(0, event, true));

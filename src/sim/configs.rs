@@ -1,4 +1,4 @@
-//! Random configurations: whatever [`Config::validate`] accepts must run.
+//! Random configurations: every one that [`Config::validate`] accepts must run.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -9,19 +9,19 @@ use super::{check::Violation, host::addr, search::panicked, world::World};
 use crate::swim::Config;
 
 const NODES: usize = 5;
-/// Steps between two things that happen: with intervals from milliseconds to hours, time is not a measure.
+/// Steps between two faults: since intervals reach from milliseconds to hours, time is not a useful measure.
 const STEPS: usize = 3000;
-/// And the most time, for configurations in which little happens.
+/// The longest time between two faults, for configurations in which little happens.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Draws each field by itself; `None` if such a configuration is refused.
+/// Draws each field independently; `None` if the configuration is refused.
 #[must_use]
 pub fn draw(seed: u64) -> Option<Config> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut config = Config::lan("n");
     draw_times(&mut config, &mut rng);
     draw_counts(&mut config, &mut rng);
-    // Most would be refused for these alone.
+    // Most would be refused because of these fields alone.
     if rng.u32(..10) > 0 {
         config.probe_timeout = config.probe_timeout.min(config.probe_interval / 2);
         config.forget_after = config.forget_after.max(config.reap_failed_after).max(config.reap_left_after);
@@ -51,7 +51,7 @@ fn draw_times(config: &mut Config, rng: &mut fastrand::Rng) {
     }
 }
 
-/// Each count at its least, at its most, small or anything.
+/// Each count is its least value, its greatest, small or any.
 fn draw_counts(config: &mut Config, rng: &mut fastrand::Rng) {
     for (count, least, most) in [
         (&mut config.health_max, 1, 1000),
@@ -96,10 +96,10 @@ fn draw_count(rng: &mut fastrand::Rng, least: u64, most: u64) -> u64 {
 }
 
 /// Runs the configuration of a seed, if it is accepted, in a small cluster, through a partition, a crash, a leave and a
-/// restart: no panic, no bound exceeded, and events fold to the members.
+/// restart: no panic, no bound exceeded, and the events lead to the members.
 ///
 /// # Errors
-/// What went wrong.
+/// The broken promise.
 pub fn try_config(seed: u64) -> Result<(), Violation> {
     let Some(config) = draw(seed) else { return Ok(()) };
     catch_unwind(AssertUnwindSafe(|| play(seed, &config))).unwrap_or_else(|panic| Err(panicked(&*panic)))
@@ -111,7 +111,7 @@ fn play(seed: u64, config: &Config) -> Result<(), Violation> {
     let everywhere: Vec<_> = (0..NODES).map(addr).collect();
     world.hosts.iter_mut().for_each(|host| host.seeds.clone_from(&everywhere));
     if let Some(checker) = &mut world.checker {
-        // Who waits a millisecond for an answer accuses everybody.
+        // A node that waits one millisecond for an answer accuses every member.
         checker.be_lenient();
     }
     world.try_run_steps(STEPS, LONGEST)?;

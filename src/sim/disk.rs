@@ -1,39 +1,39 @@
-//! A model of a disk, for state files: what was not synced may be lost by a power cut.
+//! A model of a disk, for state files: a power cut may lose data that was not synced.
 //!
-//! What a process wrote, a later one reads, whatever became of the first. At a power cut the folder is as it was synced last,
-//! or as it was left. A file has what was synced, and what the system has written back by itself; the rest is cut off
-//! somewhere, and blocks of what is left may be zeros.
+//! A later process reads everything that an earlier one wrote, however that ended. After a power cut the folder is as it was
+//! last synced, or as it was left. A file has the data that was synced or written back by the system; the rest is cut off
+//! somewhere, and blocks of the remaining part may be zeros.
 
 use std::{collections::BTreeMap, io, time::Duration};
 
 use crate::{state_file::Files, swim::Time};
 
-/// After so long a system writes back what was written.
+/// The time after which a system writes data back.
 const WRITE_BACK: Duration = Duration::from_secs(30);
-/// What is lost is lost in blocks of this many bytes.
+/// Data is lost in blocks of this many bytes.
 const BLOCK: usize = 512;
 
-/// A folder with one file in it, and a new one beside that.
+/// A folder with one file, and possibly a new one beside it.
 #[derive(Debug, Default)]
 pub(crate) struct ModelDisk {
     pub(crate) now: Time,
     inodes: BTreeMap<u64, Inode>,
     last: u64,
-    /// The file, as processes see it.
+    /// The file as processes see it.
     name: Option<u64>,
-    /// The file, as it is there after a power cut.
+    /// The file after a power cut.
     durable: Option<u64>,
-    /// The file that is not in place yet.
+    /// The new file, which is not in place yet.
     new: Option<u64>,
     pub(crate) faults: Faults,
 }
 
-/// What goes wrong.
+/// The faults of the disk.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Faults {
-    /// So many operations succeed; the next one and all after it fail, writes half way.
+    /// This many operations succeed; the next one and all after it fail, and writes end half way.
     pub(crate) operations: Option<usize>,
-    /// So many bytes fit.
+    /// This many bytes fit.
     pub(crate) room: Option<usize>,
     pub(crate) read_only: bool,
 }
@@ -41,38 +41,38 @@ pub(crate) struct Faults {
 #[derive(Debug, Default)]
 struct Inode {
     bytes: Vec<u8>,
-    /// Bytes that a power cut leaves.
+    /// The bytes that a power cut leaves.
     synced: usize,
-    /// How long it was, and since when.
+    /// Its lengths, and since when it had each.
     grown: Vec<(Time, usize)>,
 }
 
 impl ModelDisk {
-    /// What the next process would read.
+    /// The content that the next process would read.
     pub(crate) fn file(&self) -> Option<&[u8]> {
         Some(&self.inodes.get(&self.name?)?.bytes)
     }
 
-    /// Somebody writes into the file.
+    /// Overwrites the file from outside.
     #[cfg(test)]
     pub(crate) fn overwrite(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
         let name = self.name.expect("there is one");
         change(&mut self.inode(name).bytes);
     }
 
-    /// Whether a new file is left beside the one in place.
+    /// Whether a new file is left beside the present one.
     #[cfg(test)]
     pub(crate) fn has_new(&self) -> bool {
         self.new.is_some()
     }
 
-    /// Somebody removes the file.
+    /// Removes the file from outside.
     #[cfg(test)]
     pub(crate) fn remove(&mut self) {
         (self.name, self.durable) = (None, None);
     }
 
-    /// The machine loses power, and comes back.
+    /// The machine loses power, and starts again.
     pub(crate) fn cut_power(&mut self, rng: &mut fastrand::Rng) {
         self.faults = Faults::default();
         self.new = None;
@@ -84,7 +84,7 @@ impl ModelDisk {
         self.inodes.values_mut().for_each(|inode| inode.cut_power(now, rng));
     }
 
-    /// Whether the next operation is one that succeeds.
+    /// Whether the next operation succeeds.
     fn operate(&mut self, writes: bool) -> io::Result<()> {
         if writes && self.faults.read_only {
             return Err(io::ErrorKind::ReadOnlyFilesystem.into());

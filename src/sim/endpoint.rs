@@ -1,4 +1,4 @@
-//! A node for the fuzzer, driven as [`Node`] is, with the layer above it: what is said to it reaches that, too.
+//! A node for the fuzzer, driven as [`Node`] is, with its data layer, which receives messages too.
 
 use std::{
     net::SocketAddr,
@@ -10,11 +10,11 @@ use crate::{
     swim::{Destination, Node, Output, StreamFailure, StreamId, StreamStep, Time},
 };
 
-/// A node and what members say to each other.
+/// A node with its data layer.
 #[derive(Debug)]
 pub struct Endpoint(data::Endpoint);
 
-/// Commands and looks are those of the node.
+/// Commands and getters are those of the node.
 impl Deref for Endpoint {
     type Target = Node;
 
@@ -81,7 +81,7 @@ impl Endpoint {
     }
 
     /// # Errors
-    /// What does not add up.
+    /// The inconsistency.
     pub fn audit(&self) -> Result<(), String> {
         self.0.node.audit()?;
         self.0.audit_state()

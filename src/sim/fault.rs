@@ -1,4 +1,4 @@
-//! What can go wrong, as data: so that it can be drawn at random, printed, replayed and shrunk.
+//! The faults, as data, so that they can be drawn at random, printed, replayed and shrunk.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -12,24 +12,24 @@ use super::{
 };
 use crate::{swim::Removal, wire::Tags};
 
-/// Something that happens to a cluster. Hosts that are down are not crashed, hosts that are up not restarted:
-/// any fault makes sense at any time, so that a schedule can be shrunk.
+/// An event in a cluster. A crash of a host that is down, or a restart of one that is up, has no effect: any fault is valid
+/// at any time, so that a schedule can be shrunk.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// A machine is gone.
+    /// A machine crashes.
     Crash(usize),
-    /// It is back, under its old name.
+    /// It restarts, under its old name.
     Restart(usize),
     /// A node leaves.
     Leave(usize),
-    /// From now on nodes keep state files, and rejoin from them after a leave too: there are no seeds any more.
+    /// From now on nodes have state files, and rejoin from them after a leave too: there are no seeds any more.
     StateFiles,
     /// A machine loses power.
     PowerCut(usize),
-    /// All of them do.
+    /// All machines lose power.
     PowerCutOfAll,
-    /// Every machine restarts, at once.
+    /// Every machine restarts, all at once.
     RestartOfAll,
     /// A process stops for a while.
     Pause(usize, Duration),
@@ -37,56 +37,56 @@ pub enum Fault {
     Block(usize, Duration),
     /// No timer of a node fires for a while, though it takes in what arrives.
     LateTimers(usize, Duration),
-    /// From now on every wake-up comes up to this much late.
+    /// From now on every wake-up is late by up to this time.
     LateWakes(Duration),
     /// A clock is set forward.
     ClockJump(usize, Duration),
-    /// A node restarts, and the clock that it takes its epoch from is off by this many milliseconds.
+    /// A node restarts, and takes its epoch from a clock that is wrong by this many milliseconds.
     WrongClock(usize, i64),
-    /// A second host starts under the name of one, at another address.
+    /// A second host starts under the name of this one, at another address.
     Conflict(usize),
-    /// The second host of that name is gone, with a leave or without.
+    /// The second host of that name goes down, with a leave or without.
     EndConflict {
         /// The first host of the name.
         host: usize,
         /// Whether it leaves.
         leaves: bool,
     },
-    /// The application has a node join these places, under this ticket.
+    /// The application calls join with these places and this ticket.
     Join(usize, u64, Vec<Place>),
-    /// The application has a node look for its seeds.
+    /// The application calls for a search for seeds.
     SeekSeeds(usize),
-    /// The application shows other tags.
+    /// The application sets other tags.
     Tags(usize, u8),
-    /// The application removes a host from the cluster, to be forgotten or not; if its node lists that one as failed.
+    /// The application removes a host from the cluster, by a leave or by reaping, if its node lists that one as failed.
     Remove(usize, usize, Removal),
-    /// Many leave at once, and go down once that is done.
+    /// Many nodes leave at once, and go down once that is done.
     LeaveTogether(Vec<usize>),
-    /// An attacker does something.
+    /// The attacker acts.
     Attack(Attack),
-    /// What a host sends comes from behind a translator of addresses, under this binding.
+    /// The host's packets leave from behind a translator of addresses, under this binding.
     Mapped(usize, Nat, u8),
     /// A host has a second address, and sends from either.
     SecondAddress(usize),
-    /// A host sends from where it is reached.
+    /// A host sends from its advertised address again.
     Unmapped(usize),
     /// Others cannot reach a host at the address that it advertises, though it reaches them.
     Unreachable(usize),
-    /// They can again.
+    /// Others can reach it again.
     Reachable(usize),
     /// A host gets another address while it runs; its node learns of it when it is restarted.
     NewAddress(usize, u8),
-    /// No datagram passes somewhere, though streams do.
+    /// No datagram passes there, though streams do.
     FilteredUdp(Side),
-    /// This share of all packets gets lost from now on, of datagrams and of the segments of streams.
+    /// From now on this share of all packets is lost: datagrams and segments of streams.
     Loss(f64),
-    /// This share of datagrams, and no segment.
+    /// From now on this share of datagrams is lost, and no segment.
     DatagramLoss(f64),
-    /// This share of the segments of streams, and no datagram.
+    /// From now on this share of the segments of streams is lost, and no datagram.
     SegmentLoss(f64),
-    /// This share arrives twice.
+    /// This share of datagrams arrives twice.
     Duplication(f64),
-    /// This share is overtaken.
+    /// This share of datagrams is overtaken by later ones.
     Reordering(f64),
     /// Losses come in bursts.
     Bursts(Burst),
@@ -111,16 +111,16 @@ pub enum Side {
     OutOf(usize),
 }
 
-/// An address that an application may join.
+/// The target of a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// Where a host is.
+    /// The address of a host.
     Host(usize),
-    /// Where the one that joins is, under another address.
+    /// The joining host itself, under another address.
     Alias,
-    /// Where nobody is.
+    /// An address without a host.
     Nobody,
-    /// Where a second host of that one's name would be.
+    /// The address of a second host with that host's name.
     Conflict(usize),
 }
 
@@ -152,14 +152,14 @@ fn conflict_addr(host: usize) -> SocketAddr {
     addr(1000 + host)
 }
 
-/// From a millisecond to this many, each power of two equally likely.
+/// From a millisecond to a great length, with each power of two equally likely.
 fn any_length(rng: &mut fastrand::Rng, powers: u32) -> Duration {
     let most = 1 << rng.u32(1..=powers);
     Duration::from_millis(rng.u64(1..=most))
 }
 
 impl Fault {
-    /// Draws one of the accidents that hosts and networks have, for a cluster of `n`.
+    /// Draws an accident of hosts or networks, for a cluster of `n`.
     pub fn draw(rng: &mut fastrand::Rng, n: usize) -> Self {
         let mut upto = |most: u64| Duration::from_millis(rng.u64(..most));
         let (short, long) = (upto(3_000), upto(20_000));
@@ -182,7 +182,7 @@ impl Fault {
         }
     }
 
-    /// Draws a pause of timers or a jump of a clock that may reach across any deadline, for a cluster of `n`.
+    /// Draws a delay of timers or a jump of a clock that may cross any deadline, for a cluster of `n`.
     pub(super) fn draw_late(rng: &mut fastrand::Rng, n: usize) -> Self {
         let host = rng.usize(..n);
         match rng.u32(..6) {
@@ -213,7 +213,7 @@ impl Fault {
         }
     }
 
-    /// Draws something about a second holder of a name.
+    /// Draws a fault about a second holder of a name.
     pub(super) fn draw_conflict(rng: &mut fastrand::Rng, n: usize) -> Self {
         let host = rng.usize(..n);
         match rng.u32(..3) {
@@ -222,7 +222,7 @@ impl Fault {
         }
     }
 
-    /// Draws a start with a clock that is wrong: of 1970, a little, or by many years.
+    /// Draws a start with a wrong clock: of 1970, wrong by a little, or by many years.
     pub(super) fn draw_wrong_clock(rng: &mut fastrand::Rng, n: usize) -> Self {
         let year = YEAR as i64;
         let host = rng.usize(..n);
@@ -236,7 +236,7 @@ impl Fault {
         Self::WrongClock(host, off)
     }
 
-    /// Draws something about where hosts send from and are reached, and by what.
+    /// Draws a fault of source addresses, reachability, or the kinds of packets that pass.
     pub(super) fn draw_path(rng: &mut fastrand::Rng, n: usize) -> Self {
         let host = rng.usize(..n);
         match rng.u32(..16) {
@@ -258,7 +258,7 @@ impl Fault {
         }
     }
 
-    /// Draws something that nodes have state files for.
+    /// Draws a fault of the kind that state files are for.
     pub(super) fn draw_restart(rng: &mut fastrand::Rng, n: usize) -> Self {
         let host = rng.usize(..n);
         match rng.u32(..10) {
@@ -270,7 +270,7 @@ impl Fault {
         }
     }
 
-    /// Draws something an attacker does.
+    /// Draws an action of the attacker.
     pub(super) fn draw_attack(rng: &mut fastrand::Rng, n: usize) -> Self {
         Self::Attack(Attack::draw(rng, n))
     }
@@ -280,7 +280,7 @@ impl Fault {
         Self::Attack(Attack::Infiltrate { ghosts: 2, to: 0, answers_for: Duration::from_secs(3600) })
     }
 
-    /// Draws what an attacker does, or what happens to members that are healthy otherwise.
+    /// Draws an action of the attacker, or something that happens to healthy members.
     pub(super) fn draw_by_insiders(rng: &mut fastrand::Rng, n: usize) -> Self {
         let host = rng.usize(..n);
         match rng.u32(..16) {
@@ -292,7 +292,7 @@ impl Fault {
         }
     }
 
-    /// The same with a little less to it, in every way.
+    /// All variants of the fault that are a little smaller.
     pub(super) fn lesser(&self) -> Vec<Self> {
         match self {
             Self::Attack(attack) => attack.lesser().into_iter().map(Self::Attack).collect(),
@@ -308,7 +308,7 @@ impl Fault {
         }
     }
 
-    /// Makes it happen.
+    /// Applies the fault.
     pub fn apply(&self, world: &mut World) {
         let is_up = |world: &World, host: usize| world.hosts[host].is_up();
         match self {
@@ -362,7 +362,7 @@ impl Fault {
             | Self::Tags(..)
             | Self::Remove(..) => {}
         }
-        // An accident may be over before the next look.
+        // An accident may be over before the judge looks next.
         world.judge_all();
     }
 }
@@ -384,7 +384,7 @@ fn set_tags(world: &mut World, host: usize, n: u8) {
 
 fn remove(world: &mut World, host: usize, whom: usize, removal: Removal) {
     let name = world.hosts[whom].config.name.clone();
-    // Refused of those that are not known to have failed.
+    // Refused for members that are not known to have failed.
     let _ = world.with(host, |node, now| node.remove(now, &name, removal));
 }
 

@@ -1,5 +1,5 @@
-//! Packets by hand, for the attacker and for the tests that play somebody else than the node: the one place outside of
-//! the node that writes and reads the header.
+//! Packets written by hand, for the attacker and for tests that play another node: the only code outside of the node that
+//! writes and reads the header.
 
 #[cfg(any(test, fuzzing))]
 use crate::wire::data::DataMessage;
@@ -10,10 +10,10 @@ use crate::wire::{
     packet::{self, Header, Section, Writer},
 };
 
-/// The cluster that everybody in the tests belongs to.
+/// The cluster of all nodes in the tests.
 const CLUSTER: &str = "default";
 
-/// A packet of these messages with a correct header, which shows no token; what does not fit in a frame is left out.
+/// A packet of these messages with a correct header, without a token; messages that do not fit in a frame are left out.
 pub(crate) fn packet(sender: &str, messages: &[Message<'_>]) -> Vec<u8> {
     proven_packet(sender, 0, messages)
 }
@@ -30,7 +30,7 @@ pub(crate) fn proven_packet(sender: &str, token: u32, messages: &[Message<'_>]) 
     bytes
 }
 
-/// The same of messages of the layer above.
+/// The same with messages of the data layer.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn data_packet(sender: &str, token: u32, messages: &[DataMessage<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -43,7 +43,7 @@ pub(crate) fn data_packet(sender: &str, token: u32, messages: &[DataMessage<'_>]
     bytes
 }
 
-/// Lets `look` see each message of a packet that a node sent.
+/// Calls `look` with each message of a packet that a node sent.
 pub(crate) fn read(bytes: &[u8], mut look: impl FnMut(&Message<'_>)) {
     let Ok((_, sections)) = packet::open(bytes, hash::cluster(CLUSTER)) else { return };
     for section in sections {
@@ -53,7 +53,7 @@ pub(crate) fn read(bytes: &[u8], mut look: impl FnMut(&Message<'_>)) {
     }
 }
 
-/// The number of the ping that a packet begins with, and whom it asks for.
+/// Reads a packet that begins with a ping: its number and its target.
 pub(crate) fn ping(bytes: &[u8]) -> Option<(u32, String)> {
     let mut ping = None;
     read(bytes, |message| {
@@ -64,7 +64,7 @@ pub(crate) fn ping(bytes: &[u8]) -> Option<(u32, String)> {
     ping
 }
 
-/// The number of the request to probe somebody that a packet begins with.
+/// The number of the ping-req that a packet begins with.
 pub(crate) fn ping_req(bytes: &[u8]) -> Option<u32> {
     let mut seq = None;
     read(bytes, |message| {

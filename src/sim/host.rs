@@ -19,54 +19,54 @@ pub fn addr(i: usize) -> SocketAddr {
 /// A machine that runs a node, or did.
 #[derive(Debug)]
 pub struct Host {
-    /// `None` while it is down. Boxed, for it is taken out of here at each step.
+    /// `None` while it is down. Boxed, since each step takes it out of here.
     pub(crate) endpoint: Option<Box<Endpoint>>,
-    /// What its next life will run with.
+    /// The configuration of its next life.
     pub config: Config,
-    /// Where it is reached.
+    /// The address where it is reached.
     pub addr: SocketAddr,
-    /// What its name look-up answers.
+    /// The result of its name look-ups.
     pub seeds: Vec<SocketAddr>,
-    /// What its node reported, if the world [keeps events](super::World::keep_events).
+    /// The events of its node, if the world [keeps events](super::World::keep_events).
     pub events: Vec<(Time, Event)>,
-    /// What its readers of broadcasts got.
+    /// The broadcasts that its readers received.
     pub(super) received: Vec<Received>,
     /// When its present life began.
     pub(super) booted: Time,
-    /// What a program on it sees, once it has asked; gone with its node.
+    /// The membership of a program on it, once that has asked for it; it ends with the node.
     pub(super) membership: Option<Membership>,
-    /// How its joins and its tries of the seeds ended.
+    /// The results of its joins and of its attempts to reach the seeds.
     pub joins: Vec<JoinResult>,
     /// Whether its node has left.
     pub left: bool,
-    /// Until then its process is stopped: what arrives waits, and no timer runs.
+    /// Until then its process is stopped: arriving data waits, and no timer fires.
     pub(super) paused_until: Time,
-    /// Until then its sends block and what arrives waits, though timers run: Lifeguard's anomaly (§V-D).
+    /// Until then its sends block and arriving data waits, though timers fire: Lifeguard's anomaly (§V-D).
     pub(super) blocked_until: Time,
-    /// Its loops that wait in a send, while it is blocked.
+    /// Its loops that block in a send, while it is blocked.
     pub(super) blocked_io: Option<BlockedIo>,
     /// How far its clock is ahead.
     pub(super) clock: Duration,
-    /// Which life of the machine this is.
+    /// The number of the machine's present life.
     pub(super) life: u32,
-    /// Until then no timer fires, though what arrives is taken in.
+    /// Until then no timer fires, though it takes in arriving data.
     pub(super) late_until: Time,
-    /// How far off the clock is from which its next life takes its epoch, in milliseconds.
+    /// The error of the clock from which its next life takes its epoch, in milliseconds.
     pub(super) epoch_error: i64,
-    /// When it is woken by what is in the queue, and for which deadline.
+    /// When the queue wakes it, and for which deadline.
     pub(super) wakes_at: Option<Time>,
     pub(super) wakes_for: Time,
-    /// The machine goes down once the leave is done.
+    /// Whether the machine goes down once the leave is done.
     pub(super) stops_when_left: bool,
-    /// What it has between two of its lives.
+    /// Its disk, which outlives its lives.
     pub(in crate::sim) disk: ModelDisk,
-    /// What its node keeps on the disk.
+    /// The node's state file on the disk.
     pub(super) state: Option<StateFile<ModelDisk>>,
     /// Since when a record waits to be written.
     pub(super) state_waits: Option<Time>,
     /// When it forgets the members of an earlier life that were not seen again.
     pub(super) forgets_unseen: Option<Time>,
-    /// Bytes that wait for it, until when.
+    /// The number of bytes that wait for it, and until when.
     pub(super) waiting: (Time, usize),
 }
 
@@ -115,12 +115,12 @@ impl Host {
         self.endpoint.is_some()
     }
 
-    /// When it takes in again what arrives.
+    /// When it takes in arriving data again.
     pub(super) fn listens_at(&self) -> Time {
         self.paused_until.max(self.blocked_until)
     }
 
-    /// When its next timer fires, or its sends block no more, by the world's clock.
+    /// When its next timer fires, or its sends no longer block, by the world's clock.
     pub(super) fn deadline(&self) -> Option<Time> {
         let endpoint = self.endpoint.as_ref()?;
         let at = self
@@ -132,7 +132,7 @@ impl Host {
         at.into_iter().chain(unblocked).min().map(|at| at.max(self.paused_until).max(self.late_until))
     }
 
-    /// Whether nothing holds it up.
+    /// Whether it is neither stopped, blocked nor late.
     pub(super) fn is_well(&self, now: Time) -> bool {
         self.blocked_io.is_none()
             && self.paused_until <= now

@@ -1,21 +1,21 @@
-//! Healthy members while an attacker lies: what must hold of them all the same, and within which time.
+//! Judges healthy members while an attacker lies: the promises that hold nevertheless, and within which time.
 //!
-//! [`check`](super::check) does not judge whoever was lied about until all has been well for a while. This does, in clusters
-//! that were well before: lies are no excuse, but accidents are (a process that stops, a network that is not perfect, a path
-//! that is not plain, two holders of a name), until all has been well again. Clocks that differ are one for good: a lie about
-//! the time can then not be refuted before the slower clock gets there.
+//! [`check`](super::check) does not judge members that lies were about until all has been well for a while. This judge does,
+//! in clusters that were well before. Lies are no excuse. Accidents are one (a process that stops, a network that is not
+//! perfect, a path with other addresses, two holders of a name), until all has been well again. Clocks that differ are an
+//! excuse for the rest of the run: a lie about the time can then not be refuted before the slower clock gets there.
 //!
-//! Of two of which one starts, or is restarted, is judged how they see each other once that was right, or others list these lives
-//! of both. The remaining limits of the protocol are excuses, too, each by its name and for the members that it concerns:
+//! A pair of which one started or restarted is judged once one sees the other rightly, or others list these lives of both.
+//! The remaining limits of the protocol are excuses, too, each by its name and for the members that it concerns:
 //!
-//! - *impostors*: whoever answers to the name of a member at an address of its own cannot be told from a second holder of that
-//!   name, nor from a restart there (SECURITY.md, *Not defended*);
-//! - *outnumbered*: where made-up or crashed members that have answered can be all relays of a probe, they can worsen its
-//!   awareness, keep the prober away, and put its verdicts off (SECURITY.md, *keep a healthy member out*). Where others are
-//!   listed is judged all the same;
-//! - *spoken for*: what a stream from a member's own address says in its name, which no attacker could, has the time of a
-//!   refutation;
-//! - *misquoted*: so have the tags that somebody says are those of a member.
+//! - *impostors*: a process that answers to the name of a member at an address of its own cannot be told from a second
+//!   holder of that name, nor from a restart there (SECURITY.md, *Not defended*);
+//! - *outnumbered*: where made-up or crashed members that have answered can be all relays of a probe, they can worsen the
+//!   prober's awareness, keep it away, and put its verdicts off (SECURITY.md, *keep a healthy member out*). The addresses of
+//!   others are judged nevertheless;
+//! - *spoken for*: claims in a member's name in a stream from its own address, which no attacker could send, are excused for
+//!   the time of a refutation;
+//! - *misquoted*: claims about a member's tags are excused for the same time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,21 +24,21 @@ use std::{
 
 use crate::swim::{Config, Time};
 
-/// What is wrong with how a host sees another.
+/// A wrong view that a host has of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wrong {
     /// It does not list a healthy member as live.
     Away,
-    /// It lists a healthy member where that is not.
+    /// It lists a healthy member at a wrong address.
     Elsewhere,
     /// It does not know the tags of a healthy member.
     Stale,
-    /// It lists a member as live that is gone.
+    /// It lists a member as live that is down.
     Dead,
 }
 
 impl Wrong {
-    /// The promise that is broken if it lasts.
+    /// The promise that is broken if the wrong view lasts.
     pub(super) fn rule(self) -> &'static str {
         match self {
             Self::Away => "lies keep no healthy member away",
@@ -48,68 +48,69 @@ impl Wrong {
         }
     }
 
-    /// For how long it may be so in a cluster of so many live members.
+    /// How long it may last in a cluster of so many live members.
     pub(super) fn limit(self, config: &Config, live: usize) -> Duration {
         match self {
             Self::Dead => detection(config, live),
             Self::Away | Self::Elsewhere => refutation(config, live),
-            // While somebody has updates renewed all the time, no digest is told: who missed one learns of it by a push/pull.
+            // While an attacker has updates renewed all the time, no digest is sent: a member that missed one learns of it
+            // by a push/pull.
             Self::Stale => refutation(config, live) + config.sync_interval,
         }
     }
 }
 
-/// The promise that is broken if what others say raises the awareness of a node beyond [`AWARENESS`].
+/// The promise that is broken if claims of others raise the awareness of a node beyond [`AWARENESS`].
 pub(super) const SLOWED: &str = "lies slow no healthy member's probes beyond half their pace";
 pub(super) const AWARENESS: u32 = 1;
 
-/// Probe intervals after an impostor's last answer, within which whoever gave way to it has its name back.
+/// Probe intervals after an impostor's last answer within which a member that yielded to it has its name back.
 pub(super) const RETURN: u32 = 30;
 
-/// A member learns of what is said of it at the latest from the answer to its own probe of whoever believes it. Its ring is
-/// through within two rounds for each member, and the pace may be halved.
+/// A member learns of claims about itself at the latest from the answer to its own probe of a member that believes them. It
+/// gets through its probe ring within two rounds for each member, and its pace may be halved.
 fn refutation(config: &Config, live: usize) -> Duration {
     config.probe_interval.saturating_mul(4 * live as u32)
 }
 
-/// Others are believed about a member until three probes of a node's own have failed, in three passes of its ring; then it
-/// takes a suspicion that nobody confirms, or twice as long.
+/// A node believes others about a member until three of its own probes have failed, in three passes of its ring; then it
+/// takes an unconfirmed suspicion, or twice as long.
 fn detection(config: &Config, live: usize) -> Duration {
     let ring = config.probe_interval.saturating_mul(2 * live as u32);
     let scale = (live.max(1) as f64).log10().max(1.0);
     ring * 3 + config.longest_suspicion().mul_f64(scale) * 2
 }
 
-/// What an attacker said that has the time of a refutation.
+/// A claim of the attacker that is excused for the time of a refutation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Said {
-    /// It spoke in a host's own name, from its own address.
+    /// It spoke in a host's own name, from the host's own address.
     ByItself,
-    /// What its tags are.
+    /// It claimed a host's tags.
     Tags,
 }
 
-/// How a host sees another at some moment.
+/// The view that a host has of another at some moment.
 #[derive(Debug)]
 pub(super) struct Sight {
-    /// Who sees, in which life.
+    /// The viewer, in one of its lives.
     pub(super) viewer: (usize, u32),
-    /// Who is seen, in which life.
+    /// The subject, in one of its lives.
     pub(super) subject: (usize, u32),
-    /// It runs, and has not left.
+    /// Whether the subject runs and has not left.
     pub(super) is_up: bool,
-    /// What it shows.
+    /// The tags that it shows.
     pub(super) tags: Vec<u8>,
     pub(super) wrong: Option<Wrong>,
     pub(super) limit: Duration,
-    /// The viewer lists this life of the subject as live.
+    /// Whether the viewer lists this life of the subject as live.
     pub(super) lists: bool,
 }
 
-/// Looks of a host at another, while somebody lies.
+/// How many views were looked at while the attacker lied.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Looks {
-    /// In how many of them whatever is wrong was judged.
+    /// How many of them were judged completely.
     pub(super) judged: u64,
     pub(super) all: u64,
 }
@@ -120,44 +121,45 @@ impl std::ops::AddAssign for Looks {
     }
 }
 
-/// What was seen of one host by another.
+/// The observations of one pair.
 #[derive(Debug, Default)]
 struct Pair {
     lives: (u32, u32),
     is_up: bool,
     tags: Vec<u8>,
-    /// Both were let in, or it was seen as it is: from then on it must not be lost.
+    /// Whether both were let in, or one was seen rightly: from then on it must not be lost.
     met: bool,
-    /// What was wrong at the last look, and when that was.
+    /// The wrong view at the last look, and the time of that look.
     wrong: Option<Wrong>,
     looked: Time,
-    /// For how long it was wrong, less a quarter of the time for which it was right: what comes and goes counts, too.
+    /// How long the view was wrong, less a quarter of the time for which it was right, so that wrong views on and off count,
+    /// too.
     lasted: Duration,
 }
 
-/// Follows how each host sees the others.
+/// Follows the view that each host has of the others.
 #[derive(Debug, Default)]
 pub(super) struct Judge {
     on: bool,
     settled: bool,
     pairs: BTreeMap<(usize, usize), Pair>,
-    /// By host: the made-up members that were said to be it, and may answer to its name.
+    /// For each host, the made-up members that were claimed to be it, and may answer to its name.
     impostors: BTreeMap<usize, BTreeSet<usize>>,
     outnumbered: BTreeSet<usize>,
     /// The life of each host that others list.
     let_in: BTreeMap<usize, u32>,
-    /// Until when what was said of a host may take to be refuted.
+    /// Until when claims about a host may take to be refuted.
     said: BTreeMap<(Said, usize), Time>,
     looks: Looks,
 }
 
 impl Judge {
-    /// From now on it judges, until clocks differ. The cluster is new, so all is well.
+    /// Begins to judge, until clocks differ. The cluster is new, so all is well.
     pub(super) fn begin(&mut self) {
         (self.on, self.settled) = (true, true);
     }
 
-    /// Clocks differ, or these nodes' configuration suits no network.
+    /// Ends judging: clocks differ, or the configuration of these nodes suits no network.
     pub(super) fn end(&mut self) {
         (self.on, self.settled) = (false, false);
     }
@@ -166,7 +168,7 @@ impl Judge {
         self.settled
     }
 
-    /// An accident: nobody is judged until all has been well.
+    /// An accident: no member is judged until all has been well.
     pub(super) fn unsettle(&mut self) {
         self.settled = false;
         self.pairs.clear();
@@ -177,7 +179,7 @@ impl Judge {
         self.settled = self.on;
     }
 
-    /// Whether whatever is wrong with how one sees the other counts.
+    /// Whether any wrong view that one has of the other counts.
     pub(super) fn have_met(&self, viewer: usize, subject: usize) -> bool {
         self.pairs.get(&(viewer, subject)).is_some_and(|pair| pair.met)
     }
@@ -187,18 +189,18 @@ impl Judge {
         self.outnumbered.remove(&host);
     }
 
-    /// A made-up member that answers to any name was said to be this host.
+    /// A made-up member that answers to any name was claimed to be this host.
     pub(super) fn note_impostor(&mut self, host: usize, ghost: usize) {
         self.impostors.entry(host).or_default().insert(ghost);
     }
 
-    /// Those that were said to be this host.
+    /// The made-up members that were claimed to be this host.
     pub(super) fn impostors(&self, host: usize) -> impl Iterator<Item = usize> {
         self.impostors.get(&host).into_iter().flatten().copied()
     }
 
-    /// Made-up or crashed members can be all relays of a host's probes, so many it has met; once they cannot and it is well
-    /// again (`steady`), that is over.
+    /// Notes whether made-up or crashed members can be all relays of a host's probes, since it has met so many. It is over
+    /// once they cannot be, and the host is well again (`steady`).
     pub(super) fn count_doubtful(&mut self, host: usize, doubtful: usize, most: usize, steady: bool) {
         if doubtful > 0 && doubtful >= most {
             self.outnumbered.insert(host);
@@ -211,7 +213,7 @@ impl Judge {
         self.outnumbered.contains(&host)
     }
 
-    /// Counts looks at pairs.
+    /// Adds to the counts of views.
     pub(super) fn count(&mut self, looks: Looks) {
         self.looks += looks;
     }
@@ -233,20 +235,20 @@ impl Judge {
         self.let_in.get(&host) == Some(&life)
     }
 
-    /// How a host sees others is excused so far.
+    /// Excuses the views of a host up to now.
     pub(super) fn excuse_viewer(&mut self, host: usize) {
         let pairs = self.pairs.iter_mut().filter(|((viewer, _), _)| *viewer == host);
         pairs.for_each(|(_, pair)| (pair.wrong, pair.lasted) = (None, Duration::ZERO));
     }
 
-    /// How a host sees another is excused so far.
+    /// Excuses the view of a pair up to now.
     pub(super) fn excuse_pair(&mut self, viewer: usize, subject: usize) {
         if let Some(pair) = self.pairs.get_mut(&(viewer, subject)) {
             (pair.wrong, pair.lasted) = (None, Duration::ZERO);
         }
     }
 
-    /// Looks at how a host sees another, and says what has been wrong for too long, and for how long.
+    /// Looks at the view of a pair. Returns the promise that a wrong view has broken, and for how long.
     pub(super) fn look(&mut self, now: Time, sight: Sight) -> Option<(&'static str, Duration)> {
         let Sight { viewer, subject, is_up, tags, wrong, limit, lists } = sight;
         if lists {
@@ -291,7 +293,7 @@ mod tests {
         }
     }
 
-    /// What is found after these looks, each at a second.
+    /// The first broken promise in these views, each at a second.
     fn found(looks: Vec<(u64, Sight)>) -> Option<&'static str> {
         let mut judge = Judge::default();
         let mut look = |(at, sight)| judge.look(Time::ZERO + Duration::from_secs(at), sight);
@@ -320,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_gone_may_be_listed_for_no_longer_than_the_limit_by_anybody() {
+    fn a_member_that_is_gone_is_listed_by_no_node_for_longer_than_the_limit() {
         let at = |at, is_up, wrong| (at, sight(is_up, 0, wrong));
         let dead = Some(Wrong::Dead);
         let looks = vec![at(0, true, Some(Wrong::Away)), at(9, false, dead), at(19, false, dead)];
@@ -361,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_outnumbered_is_so_until_it_is_well() {
+    fn a_node_that_was_outnumbered_is_so_until_it_is_well() {
         let mut judge = Judge::default();
         for (doubtful, most, steady, outnumbered) in [
             (2, 3, true, false),

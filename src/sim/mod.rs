@@ -1,8 +1,8 @@
 //! The same [`swim::Node`](crate::swim::Node) on a virtual network and a virtual clock (feature `sim`).
 //!
-//! Ask how a cluster of yours would behave before you run it: thousands of nodes in one thread, with latency,
-//! loss, partitions, crashes, pauses. Everything is drawn from one seed: the same seed and calls give the same
-//! datagrams, byte for byte.
+//! It shows how a cluster would behave before it is run: thousands of nodes in one thread, with latency, loss, partitions,
+//! crashes and pauses. All randomness is drawn from one seed: the same seed and calls give the same datagrams, byte for
+//! byte.
 //!
 //! ```
 //! use std::time::Duration;
@@ -19,10 +19,11 @@
 //! println!("a crash was known to all after {took:?}");
 //! ```
 //!
-//! `world` runs hosts, `network` says what becomes of a datagram, `paths` where hosts send from and are reached, `disk` what
-//! a power cut leaves, `queue` what comes next, `check` looks for broken promises after each step, `judge` at healthy members
-//! while somebody lies, `theme` draws random `fault`s, [`attacker`] lies, and [`search`] runs random schedules and shrinks
-//! those that break a promise. [`configs`] runs random configurations.
+//! `world` runs hosts, `network` delivers or loses datagrams, `paths` decides from which addresses hosts send and at which
+//! they are reached, `disk` models the disk of a state file, `queue` orders deliveries and deadlines, `check` looks for
+//! broken promises after each step, `judge` watches healthy members while an attacker lies, `theme` draws random `fault`s,
+//! [`attacker`] lies, and [`search`] runs random schedules and shrinks those that break a promise. [`configs`] runs random
+//! configurations.
 //!
 //! **This module is outside semantic versioning:** it may change in any version.
 
@@ -50,7 +51,7 @@ mod tests;
 mod theme;
 mod world;
 
-/// In milliseconds, as epochs are told.
+/// In milliseconds, like epochs.
 pub(crate) const YEAR: u64 = 365 * 24 * 3600 * 1000;
 
 pub use broadcasts::Received;

@@ -1,4 +1,4 @@
-//! What becomes of a datagram on its way.
+//! The network: whether and when a datagram arrives.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -10,7 +10,7 @@ use crate::swim::Time;
 /// How long a datagram is under way.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Latency {
-    /// Anything between the two, equally likely.
+    /// Between the two, with equal probability.
     Uniform(Duration, Duration),
     /// The least time, plus a random one with this mean and a long tail.
     Exponential(Duration, Duration),
@@ -42,16 +42,16 @@ struct Spell {
     until: Time,
 }
 
-/// The conditions between hosts; change them at any time. Perfect at first, with 0.1 to 0.5 ms of latency.
+/// The conditions between hosts, which may be changed at any time. At first perfect, with 0.1 to 0.5 ms of latency.
 #[derive(Debug)]
 pub struct Network {
-    /// One way.
+    /// The latency one way.
     pub latency: Latency,
-    /// What it takes longer from one host to another.
+    /// Additional latency from one host to another.
     pub farther: HashMap<(usize, usize), Duration>,
-    /// Share of datagrams that get lost. See [`lose`](Self::lose) for a network that loses any packet alike.
+    /// Share of datagrams that are lost. [`lose`](Self::lose) makes a network that loses any packet alike.
     pub datagram_loss: f64,
-    /// Share of the segments of streams that get lost, and are sent again.
+    /// Share of the segments of streams that are lost, and sent again.
     pub segment_loss: f64,
     /// No datagram passes, though streams do.
     pub no_udp: bool,
@@ -61,11 +61,11 @@ pub struct Network {
     pub no_udp_out_of: BTreeSet<usize>,
     /// Share of datagrams that arrive twice.
     pub duplication: f64,
-    /// Share of datagrams that are held up, and so overtaken by later ones.
+    /// Share of datagrams that are delayed, and so overtaken by later ones.
     pub reordering: f64,
-    /// For how long these are held up.
+    /// How long these are delayed.
     pub hold_up: Duration,
-    /// Losses that come together, if any.
+    /// Losses that come in bursts, if any.
     pub burst: Option<Burst>,
     /// Directed pairs of hosts between which nothing passes.
     pub cut: BTreeSet<(usize, usize)>,
@@ -79,26 +79,26 @@ pub struct Network {
     spells: HashMap<(usize, usize), Spell>,
 }
 
-/// When TCP sends a segment again that was not acknowledged. Each wait is twice the one before.
+/// When TCP retransmits a segment that was not acknowledged. Each wait is twice the one before.
 #[derive(Debug, Clone, Copy)]
 struct Retransmission {
-    /// The first wait, besides the round trip that was measured.
+    /// The first wait, in addition to the measured round trip.
     first: Duration,
-    /// No wait is longer.
+    /// The longest wait.
     longest: Duration,
     tries: u32,
 }
 
-/// Of a segment of data: RFC 6298, with Linux's least timeout instead of its 1 s.
+/// For a segment of data: RFC 6298, with Linux's least timeout instead of 1 s.
 const DATA: Retransmission =
     Retransmission { first: Duration::from_millis(200), longest: Duration::from_secs(120), tries: 16 };
-/// Of a handshake, which has measured nothing yet (RFC 6298 §2.1), as often as Linux tries.
+/// For a handshake, which has no measurement yet (RFC 6298 §2.1), with as many attempts as Linux makes.
 const HANDSHAKE: Retransmission =
     Retransmission { first: Duration::from_secs(1), longest: Duration::from_secs(120), tries: 7 };
 
 impl Retransmission {
-    /// When something that takes `way` has arrived, if it is tried until it does: `arrives` says whether the try after
-    /// this wait does, `None` that no later one will either.
+    /// When a packet that takes `way` arrives, if it is retransmitted until it does: `arrives` says whether the attempt
+    /// after this wait arrives, and `None` that no later one will either.
     fn succeeds_after(
         self,
         way: Duration,
@@ -154,7 +154,7 @@ impl Network {
         self.sides.clear();
     }
 
-    /// Loses this share of all packets, whatever they carry.
+    /// Loses this share of all packets of any kind.
     pub fn lose(&mut self, share: f64) {
         (self.datagram_loss, self.segment_loss) = (share, share);
     }
@@ -180,8 +180,8 @@ impl Network {
         self.no_udp || self.no_udp_out_of.contains(&from) || self.no_udp_into.contains(&to)
     }
 
-    /// Whether the network does to nobody anything but to take its time. Filtered UDP alone is a condition that nodes
-    /// withstand, as streams pass.
+    /// Whether the network has no effect but latency. Filtered UDP alone is a condition that nodes withstand, as streams
+    /// pass.
     #[must_use]
     pub fn is_perfect(&self) -> bool {
         self.datagram_loss == 0.0
@@ -194,7 +194,7 @@ impl Network {
             && self.egress_loss.is_empty()
     }
 
-    /// Whether datagrams get through between any two, of which no more than this share gets lost.
+    /// Whether datagrams get through between any two hosts, with at most this share lost.
     pub(super) fn lets_through(&self, loss: f64) -> bool {
         let udp = !self.no_udp && self.no_udp_into.is_empty() && self.no_udp_out_of.is_empty();
         let links = self.cut.is_empty() && self.clogged.is_empty() && self.sides.is_empty();
@@ -244,7 +244,7 @@ impl Network {
     ) -> Option<Duration> {
         let way = self.way(from, to, rng);
         DATA.succeeds_after(way, way * 2, |waited| {
-            // Cuts are looked at once: a stream that meets one is given up by its owner's deadline.
+            // A cut is checked at once: a stream that meets one is given up at its owner's deadline.
             (!self.is_cut(from, to)).then_some(())?;
             Some(!self.loses(self.segment_loss, from, to, now + waited, rng))
         })
@@ -334,7 +334,7 @@ mod tests {
         assert!(f64::from(after_lost) / f64::from(lost) > 0.7, "a loss is followed by a loss");
     }
 
-    /// How long each of 10,000 takes, in milliseconds, if nothing but retransmissions takes time; none if it gives up.
+    /// The time of each of 10,000 packets in milliseconds, if only retransmissions take time; empty if it gives up.
     fn waits(
         network: &mut Network,
         pass: impl Fn(&mut Network, &mut fastrand::Rng) -> Option<Duration>,
@@ -355,7 +355,7 @@ mod tests {
         let mut segments = Network { segment_loss: 0.25, ..Network::default() };
         assert!(share_lost(&mut segments, Duration::ZERO) == 0.0 && !segments.is_perfect());
         let share = |waits: &[_], wait| waits.iter().filter(|w| **w == Some(wait)).count() as f64 / 1e4;
-        // A segment once, a handshake in each direction; then again after a wait that doubles.
+        // A segment is sent once, a handshake in each direction; then again after a wait that doubles.
         let lost = waits(&mut segments, segment);
         assert!((share(&lost, 0) - 0.75).abs() < 0.02 && (share(&lost, 600) - 0.75 / 16.0).abs() < 0.01);
         let lost = waits(&mut segments, handshake);

@@ -1,7 +1,7 @@
-//! Where hosts send from, and where they are reached: the world is not flat.
+//! The addresses that hosts send from, and those where they are reached.
 //!
-//! A host's node advertises one address. What it sends may leave from another, the advertised one may be reached only by
-//! those that were spoken to from there, or may not be the host's any more.
+//! A host's node advertises one address. Its packets may leave from another; the advertised address may let in only answers;
+//! or it may not be the host's any more.
 
 use std::{
     collections::BTreeMap,
@@ -15,41 +15,41 @@ use crate::swim::Time;
 /// For how long a translator or a firewall lets answers in (RFC 4787, REQ-5).
 const REMEMBERED: Duration = Duration::from_secs(120);
 
-/// Whom a translator of addresses (NAT) lets through to the mapped address (RFC 4787 §5).
+/// Which packets a translator of addresses (NAT) lets through to the mapped address (RFC 4787 §5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nat {
-    /// Everybody, while the mapping lasts (endpoint-independent filtering).
+    /// All, while the mapping lasts (endpoint-independent filtering).
     FullCone,
-    /// Hosts that were sent something recently (address-dependent filtering).
+    /// Those of hosts that something was sent to recently (address-dependent filtering).
     AddressRestricted,
 }
 
-/// What a datagram or a stream of a host bears as its source.
+/// The source address of a datagram or a stream of a host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Source {
     /// The advertised address.
     #[default]
     Own,
-    /// Always another, behind which a translator stands.
+    /// Always another address, that of a translator.
     Mapped(SocketAddr, Nat),
-    /// The advertised one or another of its own, at random.
+    /// The advertised address or a second one of the host, at random.
     Either(SocketAddr),
 }
 
-/// The way between one host and the others.
+/// The addresses between one host and the others.
 #[derive(Debug, Default)]
 struct Path {
     source: Source,
-    /// At its advertised address only answers come in: a firewall that keeps state, or a wrong address.
+    /// Whether only answers get in at its advertised address, because of a stateful firewall or a wrong address.
     closed: bool,
-    /// The host's address since it was replaced: the advertised one is nobody's.
+    /// The host's address since it was replaced; no host has the advertised one any more.
     moved: Option<SocketAddr>,
     /// When something was last sent from an address of this host to one of another.
     sent: BTreeMap<(SocketAddr, IpAddr), Time>,
 }
 
 impl Path {
-    /// Whether something was sent from here recently, to a certain host or to any.
+    /// Whether something was sent from this address recently, to a certain host or to any.
     fn has_sent(&self, here: SocketAddr, to: Option<IpAddr>, now: Time) -> bool {
         let lately = |at: &Time| now.since(*at) < REMEMBERED;
         match to {
@@ -59,16 +59,17 @@ impl Path {
     }
 }
 
-/// The ways of all hosts, by their numbers; a host without an entry is reached where it says, and sends from there.
+/// The paths of all hosts, by their numbers; a host without an entry is reached at its advertised address, and sends from
+/// it.
 #[derive(Debug, Default)]
 pub(super) struct Paths(BTreeMap<usize, Path>);
 
-/// Kinds of further addresses: of a translator, which has another port too, of a second network, of after a move.
+/// Kinds of further addresses: of a translator, which also has another port; of a second network; after a move.
 const MAPPED: u8 = 0;
 const SECOND: u8 = 1;
 const MOVED: u8 = 2;
 
-/// An address of a host besides the one it advertises: the n-th of the kind.
+/// A further address of a host, besides the advertised one: the n-th of this kind.
 fn further_addr(host: usize, kind: u8, n: u8) -> SocketAddr {
     let port = addr(host).port() + u16::from(kind == MAPPED);
     ([20 + kind, n, (host >> 8) as u8, host as u8], port).into()
@@ -80,7 +81,7 @@ impl Paths {
         self.0.entry(host).or_default().source = Source::Mapped(further_addr(host, MAPPED, binding), nat);
     }
 
-    /// From now on a host sends from where it is reached.
+    /// From now on a host sends from its advertised address.
     pub(super) fn unmap(&mut self, host: usize) {
         self.0.entry(host).or_default().source = Source::Own;
     }
@@ -90,22 +91,22 @@ impl Paths {
         self.0.entry(host).or_default().source = Source::Either(further_addr(host, SECOND, 0));
     }
 
-    /// The advertised address of a host lets in answers alone, or everything again.
+    /// The advertised address of a host lets in only answers, or everything again.
     pub(super) fn close(&mut self, host: usize, closed: bool) {
         self.0.entry(host).or_default().closed = closed;
     }
 
-    /// A host's address is replaced; the one that it has from now on, which its node does not know of.
+    /// Replaces a host's address by another, which its node does not know yet.
     pub(super) fn replace(&mut self, host: usize, n: u8) {
         self.0.entry(host).or_default().moved = Some(further_addr(host, MOVED, n));
     }
 
-    /// The address to which a host was moved, once its node is to know of it.
+    /// The new address of a host whose address was replaced, once its node is to know it.
     pub(super) fn take_new(&mut self, host: usize) -> Option<SocketAddr> {
         self.0.get_mut(&host)?.moved.take()
     }
 
-    /// Whether all hosts are reached where they say, and send from there.
+    /// Whether all hosts are reached at their advertised addresses, and send from them.
     pub(super) fn are_plain(&self) -> bool {
         self.0.values().all(|path| path.source == Source::Own && !path.closed && path.moved.is_none())
     }
@@ -124,17 +125,17 @@ impl Paths {
         self.0.iter().filter(|(_, path)| is(path)).map(|(host, _)| *host).collect()
     }
 
-    /// Whether others may be unable to reach a host where it says it is.
+    /// Whether others may be unable to reach a host at its advertised address.
     pub(super) fn is_out_of_reach(&self, host: usize) -> bool {
         self.0.get(&host).is_some_and(|path| path.closed || path.moved.is_some())
     }
 
-    /// The host that an address is one of, besides the advertised ones.
+    /// The host that has this address besides its advertised one.
     pub(super) fn host_at(&self, addr: SocketAddr) -> Option<usize> {
         self.0.iter().find(|(_, path)| path.knows(addr)).map(|(host, _)| *host)
     }
 
-    /// Where something comes from that a host, which advertises `own`, sends to another address.
+    /// The source address of what a host, which advertises `own`, sends to another address.
     pub(super) fn source(
         &mut self,
         host: usize,
@@ -154,7 +155,7 @@ impl Paths {
         from
     }
 
-    /// Whether a datagram gets from one address to another, which is one of a host that advertises `own`.
+    /// Whether a datagram gets from one address to another, which belongs to a host that advertises `own`.
     pub(super) fn admits(
         &self,
         host: usize,
@@ -175,7 +176,7 @@ impl Paths {
         }
     }
 
-    /// Whether a stream can be opened to an address of a host that advertises `own`: not through a translator.
+    /// Whether a stream can be opened to an address of a host that advertises `own`. Streams do not pass a translator.
     pub(super) fn admits_stream(&self, host: usize, own: SocketAddr, to: SocketAddr) -> bool {
         let Some(path) = self.0.get(&host) else { return true };
         let is_mapped = matches!(path.source, Source::Mapped(mapped, _) if to == mapped);

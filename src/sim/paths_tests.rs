@@ -1,4 +1,4 @@
-//! What holds where hosts send from elsewhere than they are reached, or are reached badly.
+//! Rules for hosts that send from other addresses than those where they are reached, or that are hard to reach.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn ways() -> [fn(&mut World); 3] {
 }
 
 #[test]
-fn who_sends_from_elsewhere_is_a_member_like_any_other() {
+fn a_node_that_sends_from_elsewhere_is_a_member_like_any_other() {
     for way in ways() {
         let mut world = with_second(way);
         let took = world.run_until("one view", Duration::from_secs(5), |world| world.all_see(N));
@@ -72,7 +72,7 @@ fn a_translator_that_takes_another_binding_makes_nobody_fail() {
     assert_eq!(told(&world, "n1", failed), 0);
 }
 
-/// Whether something gets from one address to another, one of a mapped host.
+/// Whether a packet gets from one address to another, which belongs to a mapped host.
 #[test]
 fn a_translator_lets_in_what_its_kind_does_and_only_after_something_was_sent() {
     let (own, other, third) = (addr(1), addr(2), addr(3));
@@ -89,14 +89,14 @@ fn a_translator_lets_in_what_its_kind_does_and_only_after_something_was_sent() {
         assert_eq!(paths.admits(1, own, third, mapped, now), third_passes);
         assert!(!paths.admits(1, own, other, mapped, now + REMEMBERED), "it is forgotten");
         assert!(!paths.admits_stream(1, own, mapped) && paths.admits_stream(1, own, own));
-        // Another binding is another address, and the old one is nobody's.
+        // Another binding is another address, and no host has the old one.
         paths.map(1, nat, 1);
         assert_eq!(paths.host_at(mapped), None);
     }
 }
 
 #[test]
-fn who_has_two_addresses_sends_from_either_and_is_reached_at_both() {
+fn a_node_that_has_two_addresses_sends_from_either_and_is_reached_at_both() {
     let (own, other, now) = (addr(1), addr(2), Time::ZERO);
     let mut rng = fastrand::Rng::with_seed(1);
     let mut paths = Paths::default();
@@ -118,7 +118,7 @@ fn at_a_closed_address_answers_come_in_and_nothing_else() {
     assert_eq!(paths.source(1, own, other, now, &mut rng), own);
     assert!(paths.admits(1, own, other, own, now) && !paths.admits(1, own, third, own, now));
     assert!(!paths.admits_stream(1, own, own));
-    // Behind a translator answers do not come there either.
+    // Answers do not reach it behind a translator either.
     paths.map(1, Nat::FullCone, 0);
     paths.source(1, own, third, now, &mut rng);
     assert!(!paths.admits(1, own, third, own, now));
@@ -127,7 +127,7 @@ fn at_a_closed_address_answers_come_in_and_nothing_else() {
 }
 
 #[test]
-fn who_is_not_reached_may_be_declared_failed_and_nobody_else() {
+fn only_a_member_that_is_not_reached_may_be_declared_failed() {
     let mut world = cluster(N);
     Fault::Unreachable(1).apply(&mut world);
     Fault::Mapped(1, Nat::FullCone, 0).apply(&mut world);

@@ -1,4 +1,4 @@
-//! What a program on a simulated node sees: its membership, as a [`GossipDiscovery`](crate::GossipDiscovery) would keep it.
+//! The membership of a program on a simulated node, as a [`GossipDiscovery`](crate::GossipDiscovery) would fill it.
 
 use crate::{
     Membership,
@@ -15,7 +15,7 @@ pub(super) fn membership_of(node: &Node) -> Membership {
     membership
 }
 
-/// Takes in an event of the node.
+/// Processes an event of the node.
 pub(super) fn follow(membership: &Membership, event: &Event) {
     let (Some(member), source) = (event.member(), membership.for_source(SourceId(0))) else { return };
     match event {

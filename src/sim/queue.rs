@@ -1,10 +1,10 @@
-//! What comes next: deliveries and deadlines in one order.
+//! Deliveries and deadlines in one order.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use crate::swim::Time;
 
-/// What is to be done at some moment.
+/// A delivery or a deadline.
 #[derive(Debug)]
 pub(super) enum Next<D> {
     Delivery(D),
@@ -12,7 +12,7 @@ pub(super) enum Next<D> {
     Deadline(usize),
 }
 
-/// At one moment deliveries come first, as the rule for drivers demands; the others in the order in which they were
+/// At one moment deliveries come first, as the rule for drivers demands; the others keep the order in which they were
 /// scheduled.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
@@ -54,7 +54,7 @@ impl<D> Queue<D> {
         self.order.push(Reverse(Place { at, is_deadline, sequence: self.sequence, index }));
     }
 
-    /// The first thing, if it comes no later than `end`.
+    /// The first entry, if it is due by `end`.
     pub(super) fn pop(&mut self, end: Time) -> Option<(Time, Next<D>)> {
         if self.order.peek()?.0.at > end {
             return None;

@@ -1,4 +1,4 @@
-//! Searching for broken promises: random schedules of faults, and the shortest one that still breaks it.
+//! Searches for broken promises: runs random schedules of faults, and finds the shortest one that still breaks the promise.
 
 use std::{
     any::Any,
@@ -21,16 +21,16 @@ use crate::{
     wire::Tags,
 };
 
-/// How long after the last fault everybody must see exactly who is up, in probe intervals, and at least.
+/// The time after the last fault within which every view must be true, in probe intervals, and at least.
 const PATIENCE: (u32, Duration) = (300, Duration::from_secs(300));
 
-/// Probe intervals within which tags must be known to all while all is well.
+/// The probe intervals within which all must know a member's tags while all is well.
 const TAGS_WITHIN: u32 = 10;
 
-/// A cluster and what happens to it: everything a run depends on.
+/// A cluster and its faults: everything that a run depends on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
-    /// What the world's randomness comes from.
+    /// The seed of the world's randomness.
     pub seed: u64,
     /// Nodes in the cluster.
     pub nodes: usize,
@@ -39,13 +39,13 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Draws one about a theme from a seed.
+    /// Draws a schedule of a theme from a seed.
     #[must_use]
     pub fn draw(seed: u64, theme: Theme) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let nodes = theme.nodes(&mut rng);
         let length = rng.usize(5..40);
-        // By then all know each other: the first host has no seeds, and is found through those of the others.
+        // By then all know each other. The first host has no seeds, and is found through the seeds of the others.
         let first = theme.first().map(|fault| (Duration::from_secs(90), fault));
         let drawn = (0..length)
             .map(|_| (Duration::from_millis(rng.u64(..theme.longest_pause())), theme.draw(&mut rng, nodes)))
@@ -53,8 +53,7 @@ impl Schedule {
         Self { seed, nodes, faults: first.into_iter().chain(drawn).collect() }
     }
 
-    /// Runs it in a cluster of this configuration and says which promise broke, if one did. A panic of the
-    /// node is one.
+    /// Runs the schedule in a cluster of this configuration. A panic of the node counts as a broken promise.
     ///
     /// # Errors
     /// The broken promise.
@@ -64,7 +63,7 @@ impl Schedule {
             .unwrap_or_else(|panic| Err(panicked(&*panic)))
     }
 
-    /// Runs it and says which promise broke, and how many looks at members judged them.
+    /// Runs it. Also returns how many views were judged.
     #[cfg(test)]
     pub(super) fn looks(
         &self,
@@ -87,7 +86,7 @@ impl Schedule {
     fn play(&self, world: &mut World, config: impl Fn(String) -> Config) -> Result<(), Violation> {
         world.judge_during_attacks();
         world.start_cluster(self.nodes, config);
-        // Who forgets everybody must be able to find somebody.
+        // Nodes that forget all members must be able to find some again.
         let everywhere: Vec<_> = (0..self.nodes).map(addr).collect();
         world.hosts.iter_mut().for_each(|host| host.seeds.clone_from(&everywhere));
         for (pause, fault) in &self.faults {
@@ -112,9 +111,9 @@ impl Schedule {
         afterwards(world)
     }
 
-    /// Nothing goes wrong from here on: second holders of a name are gone, attackers silent, pauses over.
+    /// Ends all faults: second holders of a name go down, attackers fall silent, pauses end.
     fn end_faults(&self, world: &mut World) -> Result<(), Violation> {
-        // Whoever has left goes down, as its process would.
+        // Hosts that have left go down, as their process would.
         for host in 0..world.hosts.len() {
             if host >= self.nodes || world.hosts[host].left {
                 world.crash(host);
@@ -122,16 +121,16 @@ impl Schedule {
         }
         world.end_attacks();
         Fault::Heal.apply(world);
-        // Whoever runs a node whose address was replaced starts it again.
+        // Nodes whose address was replaced are restarted.
         world.restart_moved();
         let well = |world: &World| world.up().all(|host| world.hosts[host].is_well(world.now()));
         world.try_run_until(Duration::from_secs(3600), well)?;
-        // Whoever is leaving has left by then.
+        // Hosts that are leaving have left by then.
         world.try_run_for(Duration::from_secs(30))
     }
 
-    /// The shortest schedule found that still fails in the same way, by leaving out faults (delta debugging),
-    /// then parts of them.
+    /// The shortest schedule found that still fails in the same way, by leaving out faults (delta debugging), then parts of
+    /// faults.
     #[must_use]
     pub fn shrink(&self, fails: impl Fn(&Self) -> bool) -> Self {
         let mut best = self.clone();
@@ -167,7 +166,7 @@ impl Schedule {
         self.faults[at].1.lesser().into_iter().map(with).collect()
     }
 
-    /// Leaves out some faults, but not the time they took.
+    /// Leaves out some faults, but keeps their times.
     fn without(&self, at: usize, count: usize) -> Self {
         let mut shorter = self.clone();
         let end = (at + count).min(shorter.faults.len());
@@ -179,7 +178,7 @@ impl Schedule {
     }
 }
 
-/// A panic as a broken promise.
+/// The broken promise for a panic.
 pub(super) fn panicked(panic: &(dyn Any + Send)) -> Violation {
     Violation { rule: "a node never panics", what: message_of(panic) }
 }
@@ -188,7 +187,8 @@ fn patience(world: &World) -> Duration {
     (slowest_probe(world) * PATIENCE.0).max(PATIENCE.1)
 }
 
-/// Who is left alone among made-up members that have answered probes at its slowest pace, until most of them are suspected.
+/// The time that a node needs, alone among made-up members that have answered probes at its slowest pace, until most of them
+/// are suspected.
 fn detection_by_the_slowest(world: &World) -> Duration {
     let takes = |host: usize| {
         let config = &world.hosts[host].config;
@@ -203,7 +203,7 @@ fn slowest_probe(world: &World) -> Duration {
     world.hosts.iter().map(|host| host.config.probe_interval).max().unwrap_or_default()
 }
 
-/// Which promise it breaks that views do not become true.
+/// The promise that is broken when views do not become true.
 fn untrue(world: &World, nodes: usize) -> Violation {
     let views: Vec<_> = world.up().map(|host| (host, world.node(host).members())).collect();
     let listed = |wanted: &dyn Fn(&str) -> bool| {
@@ -231,7 +231,7 @@ fn untrue(world: &World, nodes: usize) -> Violation {
     Violation { rule, what }
 }
 
-/// Every join that was asked for has had its time.
+/// Every requested join has had enough time.
 fn settle_joins(world: &mut World) -> Result<(), Violation> {
     let longest = world.hosts.iter().map(|host| host.config.stream_timeout).max().unwrap_or_default();
     world.try_run_for(longest * 10)?;
@@ -241,7 +241,7 @@ fn settle_joins(world: &mut World) -> Result<(), Violation> {
     world.try_run_for(Duration::ZERO)
 }
 
-/// What faults left behind shows later: once all has been well for long enough to have the checks armed, one member
+/// Effects of earlier faults may show later: once all has been well for long enough for the checks to be armed, one member
 /// leaves and another crashes.
 fn afterwards(world: &mut World) -> Result<(), Violation> {
     let up: Vec<_> = world.up().collect();
@@ -269,8 +269,9 @@ fn afterwards(world: &mut World) -> Result<(), Violation> {
     left_everywhere(world, leaver)
 }
 
-/// While all is well what members say of themselves is known to all within moments, wherever they send from; unless lies have
-/// raised the epoch of one whose clock is ahead beyond what the others accept yet (`SECURITY.md`, *Identities beyond refutation*).
+/// While all is well, all know each member's tags within moments, from whatever address it sends; unless lies have raised
+/// the epoch of a member whose clock is ahead beyond what the others accept yet (`SECURITY.md`, *Identities beyond
+/// refutation*).
 fn tags_arrive(world: &mut World, up: &[usize]) -> Result<(), Violation> {
     let latest = up.iter().map(|host| world.node(*host).latest_epoch()).min().unwrap_or_default();
     let is_accepted = |host: &&usize| world.node(**host).local().identity.epoch <= latest;
@@ -289,7 +290,7 @@ fn tags_arrive(world: &mut World, up: &[usize]) -> Result<(), Violation> {
     Err(Violation { rule: "tags are known to all within moments", what })
 }
 
-/// A node that still lists a host that left lists it as left.
+/// Every node that still lists a host that left lists it as left.
 fn left_everywhere(world: &World, leaver: usize) -> Result<(), Violation> {
     let name = &world.hosts[leaver].config.name;
     match world.up().find(|host| world.state(*host, name).is_some_and(|state| state != MemberState::Left)) {
@@ -304,15 +305,15 @@ fn left_everywhere(world: &World, leaver: usize) -> Result<(), Violation> {
 /// A schedule that breaks a promise.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
-    /// What it is about; with the seed it gives the configuration.
+    /// Its theme, which gives the configuration together with the seed.
     pub theme: Theme,
     /// The shortest schedule found.
     pub schedule: Schedule,
-    /// What it breaks.
+    /// The broken promise.
     pub violation: Violation,
 }
 
-/// Runs the schedule of a seed; shrinks it if it breaks a promise.
+/// Runs the schedule of a seed, and shrinks it if it breaks a promise.
 #[must_use]
 pub fn try_seed(seed: u64, theme: Theme) -> Option<Finding> {
     let config = |name| theme.config(seed, name);
@@ -360,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stays_displaced_is_found_out() {
+    fn a_node_that_stays_displaced_is_found_out() {
         let mut world = World::new(14);
         let [left, right] = [0, 2].map(|at| {
             world.start(Config::lan("x"), addr(at), vec![]);
@@ -374,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn who_left_and_is_listed_as_failed_is_found_out() {
+    fn a_node_that_left_and_is_listed_as_failed_is_found_out() {
         for (crashes, expected) in [(false, None), (true, Some("who leaves has left, and has not failed"))] {
             let mut world = cluster(4);
             if crashes {
@@ -404,7 +405,7 @@ mod tests {
         assert_eq!(afterwards(&mut cluster(4)), Ok(()));
     }
 
-    /// With reconnects and refutation out of reach views cannot converge: the search must notice.
+    /// Without reconnects and refutation views cannot converge: the search must notice.
     #[test]
     fn a_broken_cluster_is_found_out() {
         let broken = |name: String| {

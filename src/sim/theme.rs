@@ -1,24 +1,24 @@
-//! What a random schedule is about, besides the accidents that every cluster has.
+//! The themes of random schedules, besides the accidents that every cluster has.
 
 use std::time::Duration;
 
 use super::fault::Fault;
 use crate::swim::Config;
 
-/// What goes wrong in a random schedule.
+/// The kind of faults in a random schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Theme {
     /// Machines, processes and networks fail.
     Accidents,
     /// Timers come late and clocks jump, across any deadline; some nodes have a short memory.
     Late,
-    /// Applications call what they like, when they like.
+    /// Applications make any calls at any time.
     Calls,
-    /// Two hosts have one name.
+    /// Two hosts have the same name.
     Conflicts,
-    /// Nodes start with a clock that is wrong.
+    /// Nodes start with wrong clocks.
     Clocks,
-    /// Hosts send from elsewhere than they are reached, are not reached, or not by datagrams.
+    /// Hosts send from other addresses than those where they are reached, or are not reached, or not by datagrams.
     Paths,
     /// An attacker lies.
     Attacks,
@@ -26,7 +26,7 @@ pub enum Theme {
     Everything,
     /// Machines lose power and restart, and there are no seeds: nodes rejoin from their state files.
     Restarts,
-    /// An attacker that joined lies all the time to a cluster that is well, and healthy members are judged meanwhile.
+    /// An attacker that joined lies all the time to a healthy cluster, and healthy members are judged meanwhile.
     Insiders,
 }
 
@@ -45,7 +45,7 @@ impl Theme {
         Self::Insiders,
     ];
 
-    /// Its name, as it is called on a command line.
+    /// Its name on a command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -62,13 +62,13 @@ impl Theme {
         }
     }
 
-    /// The theme of that name.
+    /// The theme of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|theme| theme.name() == name)
     }
 
-    /// What every schedule about it begins with.
+    /// The first fault of every schedule of this theme.
     pub(super) fn first(self) -> Option<Fault> {
         match self {
             Self::Restarts => Some(Fault::StateFiles),
@@ -77,7 +77,7 @@ impl Theme {
         }
     }
 
-    /// Draws how many nodes a cluster has. Among few, made-up members would outnumber all others.
+    /// Draws the number of nodes. In a small cluster made-up members would outnumber all others.
     pub(super) fn nodes(self, rng: &mut fastrand::Rng) -> usize {
         match self {
             Self::Insiders => rng.usize(6..10),
@@ -85,12 +85,12 @@ impl Theme {
         }
     }
 
-    /// The longest time before a fault. What insiders keep doing takes its time to show.
+    /// The longest time before a fault. Repeated attacks of insiders take time to show an effect.
     pub(super) fn longest_pause(self) -> u64 {
         if self == Self::Insiders { 12_000 } else { 6000 }
     }
 
-    /// Draws a fault for a cluster of `n`: half of them are accidents, whatever it is about, except for insiders.
+    /// Draws a fault for a cluster of `n`: in all themes but insiders, half of them are accidents.
     pub(super) fn draw(self, rng: &mut fastrand::Rng, n: usize) -> Fault {
         let own = match self {
             Self::Everything => Self::ALL[rng.usize(..7)],
@@ -110,9 +110,9 @@ impl Theme {
         }
     }
 
-    /// The configuration of a seed's cluster: each preset in turn. Where time is what goes wrong, every second one
-    /// forgets the departed after seconds. Where made-up members lie, they cannot be all relays, as they could of the one that a
-    /// local preset has.
+    /// The configuration of a seed's cluster: each preset in turn. In themes about time, every second cluster forgets
+    /// departed members after seconds. In themes with made-up members, a probe has so many relays that these cannot be all
+    /// of them, as they could with the single relay of the local preset.
     #[must_use]
     pub fn config(self, seed: u64, name: String) -> Config {
         let second = if self == Self::Insiders { Config::lan } else { Config::local };

@@ -1,4 +1,4 @@
-//! What a state file needs of a disk.
+//! The disk operations of a state file.
 
 use std::{
     collections::hash_map::RandomState,
@@ -12,7 +12,7 @@ use std::{
 
 use crate::private_file;
 
-/// What stands behind the path in the name of a file that is not in place yet; a random number follows.
+/// The suffix of a file that is not in place yet; a random number follows.
 const NEW: &str = ".new-";
 /// More of a file is not read: a million members.
 const MAX_READ: u64 = 64 << 20;
@@ -43,8 +43,8 @@ pub(crate) trait Files {
     /// The new one is given up, and nothing of it is left.
     fn discard(&mut self);
 
-    /// Whether this is the file that the next start will read, as long as it was left and with this at its front: nobody removed,
-    /// replaced, cut off or overwrote it.
+    /// Whether this is the file that the next start will read, with the length that it was left with and with this header:
+    /// nothing has removed, replaced, cut off or overwritten it.
     fn check_in_place(&mut self, file: &Self::File, size: usize, header: &[u8]) -> bool;
 
     /// Whether a new file can be made, as far as that can be told without writing one.

@@ -48,10 +48,10 @@ struct Open<T> {
     synced: bool,
 }
 
-/// What was found at the start.
+/// The contents of the file at the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// What the new life is told.
+    /// The earlier life, for the new one.
     pub(crate) past: EarlierLife,
     /// Which broadcasts it does not get again.
     pub(crate) heads: Heads,
@@ -115,7 +115,7 @@ impl<F: Files> StateFile<F> {
         }
         self.unseen.remove(&member.name);
         if member.state == MemberState::Left {
-            // What it broadcast may come again as long as it is listed.
+            // Its broadcasts may come again as long as it is listed.
             if self.state.members.contains_key(&member.name) {
                 self.put(&Record::Gone(&member.name));
             }
@@ -141,7 +141,7 @@ impl<F: Files> StateFile<F> {
         }
     }
 
-    /// Those of an earlier life that were not seen again are not remembered any longer; says who they are.
+    /// Forgets members of an earlier life that were not seen again, and returns their names.
     pub(crate) fn forget_unseen(&mut self) -> BTreeSet<Arc<str>> {
         let unseen = mem::take(&mut self.unseen);
         unseen.iter().for_each(|name| self.forget(name));
@@ -233,7 +233,7 @@ impl<F: Files> StateFile<F> {
         }
     }
 
-    /// What the file says, once all is written.
+    /// The contents of the file, once all is written.
     #[cfg(test)]
     pub(super) fn state(&self) -> &State {
         &self.state
@@ -244,7 +244,7 @@ impl<F: Files> StateFile<F> {
         &mut self.files
     }
 
-    /// The process ends here, whatever waits.
+    /// The process ends here, with records still waiting.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn into_files(self) -> F {
         self.files

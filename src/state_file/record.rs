@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::data::{BroadcastHead, WINDOW};
 
-/// What every file begins with; the last byte is the version of the layout.
+/// The beginning of every file; the last byte is the version of the layout.
 const MAGIC: [u8; 8] = *b"swimsta\x01";
 /// Bytes of the header.
 pub(super) const HEADER: usize = 20;
@@ -30,12 +30,12 @@ pub(super) enum Record<'a> {
     Forgotten(&'a str),
 }
 
-/// What is kept of a member.
+/// The record of a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Entry<'a> {
     pub(super) name: &'a str,
     pub(super) addr: SocketAddr,
-    /// Of its life.
+    /// The epoch of its life.
     pub(super) epoch: u64,
     /// Whether it was alive or suspect, or had failed.
     pub(super) live: bool,

@@ -1,4 +1,4 @@
-//! What the records of a state file say together.
+//! The state that the records of a file make up.
 
 use std::{cmp::Reverse, collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
@@ -8,7 +8,7 @@ use crate::{swim::EarlierLife, wire::data::BroadcastHead};
 /// Lives of one name of which is kept what readers got.
 const MAX_LIVES: usize = 2;
 
-/// What a node remembers beyond its end.
+/// The state of a node that outlives it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct State {
     /// The epoch of the latest life; 0 if there was none.
@@ -68,7 +68,7 @@ impl Heads {
 }
 
 impl State {
-    /// What a file says, and how many bytes at its end could not be read; `own` is the header that it must have.
+    /// The state in a file, and how many bytes at its end could not be read; `own` is the header that it must have.
     pub(super) fn parse(file: &[u8], own: &[u8; HEADER]) -> io::Result<(Self, usize)> {
         let records = record::records(file, own)?;
         let (mut state, mut rest) = (Self::default(), records);
@@ -95,7 +95,7 @@ impl State {
 
     pub(super) fn apply(&mut self, record: &Record<'_>) {
         match record {
-            // A life that begins is later than all before it, whatever its clock said first.
+            // A new life is later than all before it, whatever its clock showed first.
             Record::Life(epoch) => (self.epoch, self.left) = (self.epoch.max(*epoch), false),
             Record::Member(entry) => {
                 let Entry { name, addr, epoch, live, since } = *entry;
@@ -115,7 +115,7 @@ impl State {
         }
     }
 
-    /// What the next life of the node is told: those that lived first, then those that failed last.
+    /// The earlier life for the next one: first the members that lived, then those that failed last.
     pub(super) fn past(&self) -> EarlierLife {
         let mut members: Vec<_> = self.members.iter().collect();
         members.sort_by_key(|(_, remembered)| (!remembered.live, Reverse(remembered.since)));

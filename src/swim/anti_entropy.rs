@@ -43,11 +43,11 @@ impl SyncPace {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct BackOff {
     of_all: Pause,
-    /// Of accounts that had an exchange recently.
+    /// The pauses of accounts that had an exchange recently.
     of_each: Vec<(Account, Pause)>,
 }
 
-/// What this node learnt in an exchange.
+/// The effect of an exchange on this node's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taught {
     Something,
@@ -105,7 +105,7 @@ impl BackOff {
         }
     }
 
-    /// What is kept of an account, if there is room for one more.
+    /// The pause of an account, if there is room for one more.
     fn pause_of(&mut self, now: Time, with: Account, longest: Duration) -> Option<&mut Pause> {
         // Nothing is held against those whose last exchange taught something.
         let is_over = |pause: &Pause| pause.length.is_zero() || now.since(pause.until) >= longest;

@@ -28,7 +28,7 @@ impl Node {
     /// versioning.
     ///
     /// # Errors
-    /// What is broken, in words.
+    /// The inconsistency, in words.
     pub fn audit(&self) -> Result<(), String> {
         let (live, departed) = (self.table.live(), self.table.departed());
         let bounds = [

@@ -42,7 +42,7 @@ pub(super) fn first_epoch(clock: u64, rng: &mut fastrand::Rng) -> u64 {
     if clock < LATEST_START { clock } else { LATEST_START + rng.u64(..YEAR) }
 }
 
-/// What a wall clock that said `epoch` at `now` said at [`Time::ZERO`], as far as it can be right.
+/// The time of the wall clock at [`Time::ZERO`], if it showed `epoch` at `now`, as far as it can be right.
 pub(super) fn clock_at_zero(epoch: u64, now: Time) -> u64 {
     epoch.max(EARLIEST).saturating_sub(now.nanos() / 1_000_000)
 }
@@ -104,8 +104,8 @@ impl Node {
         LATEST.saturating_add(self.clock).saturating_add(self.now.nanos() / 1_000_000)
     }
 
-    /// Makes room for an Alive that makes a live member, or has one move, and says whether there is any: nobody is evicted for
-    /// one that is refused.
+    /// Makes room for an Alive that adds a live member, or moves one. Returns whether there is room: no member is evicted
+    /// for one that is refused.
     pub(super) fn make_room(&mut self, arrival: &Arrival<'_>) -> bool {
         let returns = arrival.known.is_none_or(|id| !self.table.get(id).state.is_live());
         if returns {
@@ -209,8 +209,9 @@ impl Node {
         self.table.count_mark(hash::member(name), MAX_OF_MARK, |_| true) < MAX_OF_MARK
     }
 
-    /// From a full table a member that never answered is evicted. A sixteenth of it is kept for members that return. A member that
-    /// others said had departed keeps its place for as long as it is told so: else whoever says so could take it.
+    /// Whether the table is full for this arrival; from a full one a member that never answered is evicted. A sixteenth of
+    /// it is reserved for members that return. A member that was claimed to have departed keeps its place while it can still
+    /// hear of it: else the claimant could take the place.
     fn is_full(&self, arrival: &Arrival<'_>) -> bool {
         let (live, most) = (self.table.live(), self.config.max_members);
         let has_place = arrival.known.is_some_and(|id| self.lately_departed.contains(&id));

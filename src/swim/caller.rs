@@ -16,7 +16,7 @@ use crate::wire::{hash, message::Message};
 impl Node {
     /// The caller is a member if it shows the token that this member was given.
     pub(super) fn recognize_caller(&mut self, stream: StreamId, token: u32) {
-        // Its first frame says who it is.
+        // Its first frame identifies it.
         let unknown = self.streams.sessions.get(&stream).filter(|session| !session.proven);
         let Some(session) = unknown.filter(|session| !session.caller.is_empty()) else { return };
         let (peer, caller) = (session.peer, Arc::clone(&session.caller));

@@ -57,7 +57,7 @@ pub(super) struct Carrier {
     /// Streams opened since then.
     opened: u32,
     since: Time,
-    /// What is told of now, and when more may be, also if it is over by then.
+    /// The problem that is reported now, and when more members may be reported, also if it is over by then.
     told: Option<ReachProblem>,
     next: Time,
 }
@@ -71,7 +71,7 @@ struct Saved {
     certain: bool,
 }
 
-/// What a stream is opened for in place of a datagram.
+/// Why a stream is opened in place of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Priority {
     /// A verdict or a leave depends on it: bounded by the rule that asks for it.
@@ -107,7 +107,7 @@ impl Carrier {
         self.saved.get(name).map_or(0, |saved| saved.rounds)
     }
 
-    /// What is told of now.
+    /// The problem that is reported now.
     pub(super) fn problem(&self) -> Option<&ReachProblem> {
         self.told.as_ref()
     }
@@ -121,7 +121,8 @@ impl Carrier {
         self.saved.len()
     }
 
-    /// Counts a round of a member that was answered by stream alone; says whether it is certain that datagrams do not reach it.
+    /// Counts a round of a member that was answered by stream alone. Returns whether it is certain that datagrams do not
+    /// reach it.
     fn count_saved(&mut self, name: &Arc<str>) -> bool {
         self.in_a_row = self.in_a_row.saturating_add(1);
         let all = self.in_a_row >= CERTAIN;

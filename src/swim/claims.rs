@@ -1,4 +1,4 @@
-//! What a claim about another member changes.
+//! The effect of a claim about another member.
 //!
 //! One rule decides all: a claim wins if (epoch, incarnation, state) is greater than what the table holds, compared in that
 //! order, with alive < suspect < failed < left. Equal or lesser claims change nothing, with few exceptions: one more accuser
@@ -26,7 +26,7 @@ use crate::wire::{
     message::{Alive, Message},
 };
 
-/// On whose authority a member is said to be alive.
+/// The authority for a claim that a member is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Authority {
     /// Its own.
@@ -85,7 +85,7 @@ impl Node {
             Authority::Itself | Authority::AnsweredThere => None,
         };
         let by_itself = claimant.is_none();
-        // Of a member that moves, only its old address has been shown, unless it has answered.
+        // If a member moves, only its old address has been shown, unless it has answered.
         let shown = |record: &Record| match record.addr == claim.addr {
             true => by_itself || record.contact.met,
             false => authority == Authority::AnsweredThere || by_itself && !record.state.is_live(),

@@ -10,7 +10,7 @@ use crate::{
     wire::{MAX_NAME, message::is_name},
 };
 
-/// How a node behaves. Start from a preset and change what you must.
+/// The parameters of a node's protocol. Start from a preset and change what you need.
 ///
 /// Every node of a cluster should run the same values: the timeouts assume it.
 ///
@@ -31,12 +31,12 @@ use crate::{
 #[serde(try_from = "Unchecked")]
 #[non_exhaustive]
 pub struct Config {
-    /// The node's name: 1 to 128 bytes, unique in the cluster, without characters that disturb a line (control characters, line
-    /// separators, changes of direction). It is what stays the same when the node restarts or moves.
+    /// The node's name: 1 to 128 bytes, unique in the cluster, without characters that break or disguise a line (control
+    /// characters, line separators, changes of direction). It stays the same when the node restarts or moves.
     pub name: String,
 
-    /// The cluster's name: 1 to 128 bytes, without the same characters. Packets of other clusters are dropped, so two clusters
-    /// that share addresses never merge. Defaults to `"default"`.
+    /// The cluster's name: 1 to 128 bytes, with the same restrictions. Packets of other clusters are dropped, so two
+    /// clusters that share addresses never merge. Defaults to `"default"`.
     pub cluster: String,
 
     /// Time between two probes by this node, and the unit of the suspicion timeout. Smaller finds crashes sooner, for
@@ -53,32 +53,35 @@ pub struct Config {
     /// more false suspicions under loss, and one that lies weighs more; more cost packets. Defaults to 3 (LAN, WAN), 1 (local).
     pub indirect_probes: usize,
 
-    /// Whether a silent member is also tried over a stream, so that lost datagrams alone never fail it. Off, one that UDP does
-    /// not reach fails. Defaults to true.
+    /// Whether a silent member is also tried over a stream, so that lost datagrams alone never fail it. Off, a member that
+    /// UDP does not reach is declared failed. Defaults to true.
     pub stream_fallback: bool,
 
-    /// Lifeguard's local-health-aware probes: slow down when the node's own probes fail. Off, a node that loses much of what
-    /// is sent to it accuses healthy members sooner. Defaults to true.
+    /// Lifeguard's local-health-aware probes: a node slows down when its own probes fail. Off, a node that loses many of the
+    /// packets sent to it accuses healthy members sooner. Defaults to true.
     pub lha_probe: bool,
 
-    /// Relays answer at 80 % of their time that the target was silent so far, which tells an overloaded relay from a dead target
-    /// (Lifeguard §IV-A). Off, a dead target makes a node doubt itself, and a relay that lies is not outvoted. Defaults to true.
+    /// Whether relays answer after 80 % of their time that the target has been silent so far, which distinguishes an
+    /// overloaded relay from a dead target (Lifeguard §IV-A). Off, a dead target worsens the node's own awareness, and a
+    /// relay that lies is not outvoted. Defaults to true.
     pub nacks: bool,
 
     /// Lifeguard's local-health-aware suspicion: wait longer while few members agree (§IV-B). Off, every suspicion times out
     /// after the least time, even one with a single accuser. Defaults to true.
     pub lha_suspicion: bool,
 
-    /// Lifeguard's buddy system: a ping to a suspect tells it of the suspicion first (§IV-C). Off, it learns of it by gossip,
-    /// later, and refutes later. Defaults to true.
+    /// Lifeguard's buddy system: a ping to a suspect carries the suspicion before all else (§IV-C). Off, the suspect learns
+    /// of it by gossip, later, and refutes later. Defaults to true.
     pub buddy: bool,
 
     /// Whether a node notices that its own process was paused: if a timer fires far too late, it discards the result of the
-    /// probe at hand and extends all suspicions by the pause. Off, a starved process fails healthy members. Defaults to true.
+    /// present probe and extends all suspicions by the pause. Off, a starved process declares healthy members failed.
+    /// Defaults to true.
     pub notice_stalls: bool,
 
-    /// The largest factor by which poor local health stretches probe interval and timeout; at least 1. Smaller lets a node that
-    /// loses much of what is sent to it accuse healthy members; with larger, such a node finds crashes later. Defaults to 8.
+    /// The largest factor by which poor local health stretches probe interval and timeout; at least 1. Smaller lets a node
+    /// that loses many of the packets sent to it accuse healthy members; with larger, such a node finds crashes later.
+    /// Defaults to 8.
     pub health_max: u32,
 
     /// α: the least time a suspect has to refute is `α · max(1, log10 n) · probe_interval`; `2 · α · β · probe_interval`
@@ -86,19 +89,20 @@ pub struct Config {
     /// crashes sooner and fails more healthy members, larger the reverse. Defaults to 2 (LAN), 6 (WAN), 3 (local).
     pub suspicion_mult: u32,
 
-    /// β: the longest time is β times the least, if nobody confirms. Smaller lets a member that receives nothing fail healthy
-    /// ones sooner; with larger, a crash that one member alone has noticed is found later. Defaults to 12 (LAN), 6 (WAN, local).
+    /// β: the longest time is β times the least, if no other member confirms. Smaller lets a member that receives nothing
+    /// fail healthy ones sooner; with larger, a crash that only one member has noticed is found later. Defaults to 12 (LAN),
+    /// 6 (WAN, local).
     pub suspicion_max_mult: u32,
 
-    /// K: how many other accusers shorten the wait to the least; at most 7. Clusters with fewer than K + 2
-    /// members cannot give them: there the time is twice the least. With fewer, a few members that err together fail healthy
-    /// ones; more take longer to come. Defaults to 3 (LAN), 4 (WAN), 1 (local).
+    /// K: how many other accusers shorten the wait to the least; at most 7. Clusters with fewer than K + 2 members cannot
+    /// provide them: there the time is twice the least. With fewer, a few members that are wrong together fail healthy ones;
+    /// more take longer to arrive. Defaults to 3 (LAN), 4 (WAN), 1 (local).
     pub suspicion_confirmations: u32,
 
-    /// How many members check each suspicion with their next probe, on average: their accusations shorten it, or
-    /// their pings give the suspect more chances to refute. It costs no packets. An
-    /// unconfirmed suspicion is extended by its full timeout, once, and again while this node's own probes go badly. 0
-    /// leaves it to chance, and larger takes more probes from other members; at most 64. Defaults to 6.
+    /// How many members check each suspicion with their next probe, on average: their accusations shorten it, or their pings
+    /// give the suspect more chances to refute. It costs no packets. An unconfirmed suspicion is extended by its full
+    /// timeout, once, and again while this node's own probes fail. With 0 no member checks out of turn; larger takes more
+    /// probes from other members; at most 64. Defaults to 6.
     pub verifiers: u32,
 
     /// Mean time between two rounds of gossip, while there are updates; after a pause, up to ten follow each other at a tenth
@@ -114,8 +118,9 @@ pub struct Config {
     /// the next push/pull then repairs; too large fills packets with what all know. Defaults to 4 (LAN, WAN), 2 (local).
     pub retransmit_mult: u32,
 
-    /// How long a failed member still gets updates, so that a falsely accused one learns of it and refutes. Too short leaves
-    /// that to its next ping or push/pull; too long sends updates to the dead. Defaults to 30 s (LAN), 60 s (WAN), 15 s (local).
+    /// How long a failed member still gets updates, so that a falsely accused one learns of it and refutes. Too short, and
+    /// it learns of it only by its next ping or push/pull; too long sends updates to dead members. Defaults to 30 s (LAN),
+    /// 60 s (WAN), 15 s (local).
     pub gossip_to_failed: Duration,
 
     /// Time between two push/pulls with a random member, which exchange what differs. With n > 32 members that have answered it
@@ -123,28 +128,29 @@ pub struct Config {
     /// repairs later what gossip missed. Defaults to 30 s (LAN), 60 s (WAN), 15 s (local).
     pub sync_interval: Duration,
 
-    /// Longest delay between two tries to reach a failed member at its last address; the tries never end.
-    /// At most one member is tried per probe interval. Smaller sends more to dead addresses, larger lets the sides of a partition
-    /// find each other later. Defaults to 10 s (LAN), 30 s (WAN), 5 s (local).
+    /// Longest delay between two attempts to reach a failed member at its last address; the attempts never end. At most one
+    /// member is tried per probe interval. Smaller sends more to dead addresses, larger lets the sides of a partition find
+    /// each other later. Defaults to 10 s (LAN), 30 s (WAN), 5 s (local).
     pub reconnect_max_delay: Duration,
 
-    /// Longest delay between two tries to reach the seeds; the tries never end, and while they fail, or find this node alone,
-    /// begin with 50 ms and double. Smaller costs streams and look-ups, larger finds seeds later that come up late. Defaults
-    /// to 30 s (LAN), 60 s (WAN), 15 s (local).
+    /// Longest delay between two attempts to reach the seeds; the attempts never end. While they fail, or find this node
+    /// alone, the delays begin with 50 ms and double. Smaller costs streams and look-ups, larger finds seeds later that
+    /// start late. Defaults to 30 s (LAN), 60 s (WAN), 15 s (local).
     pub seed_max_delay: Duration,
 
-    /// Longest time a leave takes to make sure that others know. It usually takes one round trip. Too short, and others may take
-    /// the node for failed; the longer, the longer a stop takes where nobody answers. Defaults to 1 s (LAN), 5 s (WAN), 500 ms
-    /// (local).
+    /// Longest time that a leave waits for acknowledgements. It usually takes one round trip. Too short, and others may
+    /// declare the node failed; the longer, the longer a stop takes if no member answers. Defaults to 1 s (LAN), 5 s (WAN),
+    /// 500 ms (local).
     pub leave_timeout: Duration,
 
     /// How long a failed member is listed before it is reaped. Until then it counts for the
-    /// [majority](crate::Membership::majority): too short, and a minority that is cut off takes itself for one; the longer, the
-    /// longer those that never return are listed. Defaults to 24 h, 72 h (WAN).
+    /// [majority](crate::Membership::majority): too short, and a minority that is cut off takes itself for a majority; the
+    /// longer, the longer members that never return are listed. Defaults to 24 h, 72 h (WAN).
     pub reap_failed_after: Duration,
 
-    /// How long a member that left is listed before it is reaped, and counts for the majority. Too short, and who looks seldom
-    /// does not see that it left; the longer, the longer it counts. Defaults to 5 min, 15 min (WAN).
+    /// How long a member that left is listed before it is reaped, and counts for the majority. Too short, and a program that
+    /// rarely reads the members does not see that it left; the longer, the longer it counts. Defaults to 5 min, 15 min
+    /// (WAN).
     pub reap_left_after: Duration,
 
     /// How long the identity of a departed member is remembered, counted from its departure, so that no old
@@ -153,9 +159,9 @@ pub struct Config {
     /// Longer takes memory, up to [`max_departed`](Self::max_departed). Defaults to 24 h, 72 h (WAN).
     pub forget_after: Duration,
 
-    /// How long a stream may take as a whole. A join that nobody has answered for a second is given up sooner if other
-    /// addresses wait for its place, of which there are 24. Too short cuts off large tables on slow links; too long lets silent
-    /// peers hold threads. Defaults to 10 s (LAN), 30 s (WAN), 1 s (local).
+    /// How long a stream may take as a whole. A join without an answer for a second is given up sooner if other addresses
+    /// wait for its place, of which there are 24. Too short cuts off large tables on slow links; too long lets silent peers
+    /// hold threads. Defaults to 10 s (LAN), 30 s (WAN), 1 s (local).
     pub stream_timeout: Duration,
 
     /// The largest datagram sent, in bytes: below the path's MTU less 48 for IPv6 and UDP headers, at least
@@ -163,28 +169,30 @@ pub struct Config {
     /// default, segments of the streams that the node opens are as small. Defaults to 1,400.
     pub max_datagram: usize,
 
-    /// The networks that members live in: datagrams and streams from elsewhere, and members that are said to live
-    /// elsewhere, are dropped and counted. `None` allows all, an empty list nobody. Too narrow shuts members out, too wide
-    /// lets unverified peers in. Defaults to `None`.
+    /// The networks that members may be in: datagrams and streams from elsewhere, and claims of addresses elsewhere, are
+    /// dropped and counted. `None` allows all, an empty list none. Too narrow shuts members out, too wide lets unverified
+    /// peers in. Defaults to `None`.
     pub allow: Option<Vec<IpNetwork>>,
 
-    /// Most live members in the table, a sixteenth of them for members that return. In a full table one that never answered
-    /// makes room (`evicted_members`); if there is none, the new one is refused (`refused_members`). Larger lets made-up
-    /// members take more memory. Defaults to 65,536.
+    /// The most live members in the table, a sixteenth of them for members that return. In a full table a member that never
+    /// answered makes room (`evicted_members`); if there is none, the new one is refused (`refused_members`). Larger lets
+    /// made-up members take more memory. Defaults to 65,536.
     pub max_members: usize,
 
-    /// Most departed members remembered; one that never answered makes room, or, if there is none, the one longest gone
-    /// (`evicted_departed`). Too few, and old updates can list one again that is forgotten; more take memory. Defaults to
-    /// 16,384.
+    /// The most departed members that are remembered; one that never answered makes room, or, if there is none, the one that
+    /// departed first (`evicted_departed`). Too few, and old updates can list a forgotten member again; more take memory.
+    /// Defaults to 16,384.
     pub max_departed: usize,
 
-    /// Most failed members whose address is kept to reconnect; the one whose next try is furthest off makes room
-    /// (`evicted_reconnects`). Fewer than a partition may cut off are found again later; more take memory. Defaults to 4,096.
+    /// The most failed members whose address is stored to reconnect; the one whose next attempt is furthest off makes room
+    /// (`evicted_reconnects`). With fewer than a partition may cut off, some are found again later; more take memory.
+    /// Defaults to 4,096.
     pub max_reconnects: usize,
 
-    /// Observations, of all members together, that [`Node::explain`](super::Node::explain) remembers; the oldest makes room.
-    /// A quarter is for members that have never answered, whose names may be made up to push the others out. Their memory,
-    /// about 48 bytes each, is allocated at the start. Fewer explain less of the past; 0 remembers none. Defaults to 512.
+    /// How many observations, of all members together, [`Node::explain`](super::Node::explain) remembers; the oldest makes
+    /// room. A quarter is for members that have never answered, whose names may be made up to displace the others. Their
+    /// memory, about 48 bytes each, is allocated at the start. Fewer explain less of the past; 0 remembers none. Defaults to
+    /// 512.
     pub history: usize,
 }
 
@@ -299,7 +307,7 @@ impl Config {
         }
     }
 
-    /// For nodes across the internet: more patience everywhere.
+    /// For nodes across the internet: longer times everywhere.
     #[must_use]
     pub fn wan(name: impl Into<String>) -> Self {
         Self {
@@ -344,20 +352,20 @@ impl Config {
         }
     }
 
-    /// Whether [`allow`](Self::allow) holds an address.
+    /// Whether [`allow`](Self::allow) includes an address.
     #[must_use]
     pub fn allows(&self, ip: IpAddr) -> bool {
         self.allow.as_ref().is_none_or(|networks| networks.iter().any(|network| network.contains(ip)))
     }
 
-    /// How long a suspicion lasts in a small cluster if nobody confirms it, with the one extension that needs no trouble of
-    /// this node's own.
+    /// How long an unconfirmed suspicion lasts in a small cluster, with the one extension that needs no trouble of this
+    /// node's own.
     pub(crate) fn longest_suspicion(&self) -> Duration {
         let least = self.probe_interval.saturating_mul(self.suspicion_mult);
         least.saturating_mul(self.suspicion_max_mult).saturating_mul(2)
     }
 
-    /// Checks every field that can be wrong.
+    /// Checks every field.
     ///
     /// # Errors
     /// [`Error::Config`] with the first field that cannot work, and what it should be.
@@ -444,7 +452,7 @@ mod tests {
         }
     }
 
-    /// What differs from the preset for a LAN.
+    /// The differences from the preset for a LAN.
     #[test]
     fn presets_are_what_is_written_about_them() {
         let (millis, secs) = (Duration::from_millis, Duration::from_secs);

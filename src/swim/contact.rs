@@ -1,11 +1,11 @@
-//! What this node knows about reaching a member: what it has seen of it, and the token that each side holds. The rules are in
+//! This node's knowledge of how to reach a member: its observations, and the token that each side holds. The rules are in
 //! `validation`.
 
 use serde::{Deserialize, Serialize};
 
 use super::{round_trip::RoundTrip, time::Time};
 
-/// Challenges (pings to members that have not answered yet, besides their probes) for each member, at whatever address.
+/// Challenges (pings to members that have not answered yet, besides their probes) for each member, at any address.
 const MAX_CHALLENGES: u8 = 3;
 /// After this many failed probes in a row, another member's Alive about the target is not believed.
 const MISSED: u8 = 3;
@@ -13,13 +13,13 @@ const MISSED: u8 = 3;
 /// believed. Where a tenth of them is lost, fewer happen by chance.
 const RELAYED: u8 = 8;
 
-/// What is known of the way to a member.
+/// The knowledge of the path to a member.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Contact {
     /// This node has met it: something that was sent to its address was answered.
     pub(super) met: bool,
-    /// A hash of the host where it was met last, perhaps at another address: others can move who is silent, but nobody has
-    /// made it up. 0 for none.
+    /// A hash of the host where it was met last, perhaps at another address: others can claim that a silent member moved,
+    /// but they cannot make it up. 0 for none.
     pub(super) met_on_host: u32,
     /// It has shown the token that this node gave it.
     pub(super) shown: bool,
@@ -32,7 +32,7 @@ pub(super) struct Contact {
     challenges_by_stream: u8,
     /// This node's probes of it that failed since then.
     missed: u8,
-    /// It did not itself answer this node's last probe, nor was heard from since, whatever relays say.
+    /// It did not itself answer this node's last probe, and was not heard from since, even if relays say that they reach it.
     pub(super) silent: bool,
     /// This node's probes of it that it answered by stream alone, and through relays, since it answered a datagram.
     relayed: u8,
@@ -43,7 +43,7 @@ pub(super) struct Contact {
     /// Hashes of the address, other than its own, where it last showed its token from, and of that host; 0 for none.
     pub(super) other_source: u32,
     pub(super) other_host: u32,
-    /// Of direct pings by datagram.
+    /// The round trips of direct pings by datagram.
     pub(super) round_trip: RoundTrip,
 }
 
@@ -109,7 +109,8 @@ impl Contact {
         self.missed = self.missed.saturating_add(1);
     }
 
-    /// Relays reached it, and this node by stream alone; says whether that was so often that they are not believed.
+    /// Counts that relays reached it, and this node only by stream. Returns whether that was so often that relays are not
+    /// believed.
     pub(super) fn count_relayed(&mut self) -> bool {
         self.relayed = self.relayed.saturating_add(1);
         self.relayed >= RELAYED

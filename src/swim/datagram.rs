@@ -11,7 +11,7 @@ use crate::wire::{
     packet::{self, Reject, Sections},
 };
 
-/// What was found in a datagram so far.
+/// The sections of a datagram that were found so far.
 #[derive(Debug, Default)]
 pub(super) struct Heard<'a> {
     ping: Option<Ping<'a>>,
@@ -23,7 +23,7 @@ pub(super) struct Heard<'a> {
     pub(super) mistaken: bool,
     /// The sender's claim about itself is older than the table.
     pub(super) outdated: bool,
-    /// The sender's claim about itself, though nobody knows yet who it is: one is looked at.
+    /// The sender's claim about itself, while the sender is not known yet: one is looked at.
     introduces: bool,
     pub(super) introduced: Option<Introduced>,
     /// A token for this node.
@@ -33,7 +33,7 @@ pub(super) struct Heard<'a> {
 }
 
 impl Node {
-    /// Takes in a datagram. Whatever it holds, at worst it is dropped and counted.
+    /// Takes a datagram. At worst it is dropped and counted.
     pub fn handle_datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8]) {
         self.given(now, || Input::Datagram { from, bytes });
         self.advance(now);
@@ -77,7 +77,7 @@ impl Node {
         // The answer depends on whether the rest was accepted.
         match heard.ping {
             Some(ping) => {
-                // The answer replaces whatever else was to be sent.
+                // The answer replaces everything else that was to be sent.
                 self.drop_transmits(waiting);
                 self.answer_ping(&sender, &ping, heard);
             }

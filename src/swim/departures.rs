@@ -32,7 +32,7 @@ pub(super) struct ClaimedDeparture<'a> {
     pub(super) claimant: Option<Claimant>,
     /// Another member's table holds it.
     pub(super) in_table: bool,
-    /// By whom, if it did not leave by itself.
+    /// The member that removed it, if it did not leave by itself.
     pub(super) removed: Option<message::Removed<'a>>,
 }
 
@@ -172,7 +172,7 @@ impl Node {
 
     /// Remembers the departure of an unknown member, so that no older update lists it as alive.
     fn insert_tombstone(&mut self, name: &str, departure: &ClaimedDeparture<'_>, since: Time) {
-        // Of an earlier life it may be remembered.
+        // A leave of an earlier life may be remembered.
         if departure.state == MemberState::Left {
             self.reconnects.forget(name);
         }

@@ -183,7 +183,7 @@ impl Node {
         if *phase == Phase::Displaced {
             return;
         }
-        // What goes first is about this node or about the recipient. The latter does not count as a transmission.
+        // The first update is about this node or about the recipient. The latter does not count as a transmission.
         let tells_itself = first == Some(MemberId::SELF)
             || updates.contains(MemberId::SELF) && put_update(packet, table.get(MemberId::SELF));
         if let Some(limit) = limit.filter(|_| tells_itself) {
@@ -197,7 +197,7 @@ impl Node {
             let record = table.get(id);
             let of_itself = recipient == id && record.state == MemberState::Alive;
             if of_itself && only_recipient {
-                // There is nobody else to tell: the update runs out.
+                // There is no other member to send it to: the update runs out.
                 return Some(packet.room());
             }
             let is_there = first == Some(id) || tells_itself && id == MemberId::SELF;
@@ -276,7 +276,7 @@ fn accusers(record: &Record) -> Accusers<'_> {
         .collect()
 }
 
-/// Up to `k` distinct indices below `n`, uniformly, in O(k²) whatever `n` is (Floyd's algorithm).
+/// Up to `k` distinct indices below `n`, uniformly, in O(k²) for any `n` (Floyd's algorithm).
 fn sample(rng: &mut fastrand::Rng, n: usize, k: usize, picks: &mut Vec<usize>) {
     picks.clear();
     for top in n.saturating_sub(k)..n {

@@ -1,4 +1,4 @@
-//! What a recording says: what a node was given, and what it put out.
+//! The entries of a recording: a node's inputs and outputs.
 
 use std::{borrow::Cow, net::SocketAddr, time::Duration};
 
@@ -21,19 +21,19 @@ const MAX_WHOLE: usize = 4096;
 /// One entry of a recording.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Entry<'a> {
-    /// So many nanoseconds after the input before.
+    /// An input, this many nanoseconds after the one before.
     Given(i64, #[serde(borrow)] Cow<'a, Input<'a>>),
     Gave(#[serde(borrow)] RecordedOutput<'a>),
 }
 
-/// What a node is given: each stands for the method of [`Node`](super::Node) that it is called like. Polls are among them
-/// where they change the node.
+/// An input of a node: each variant stands for the method of [`Node`](super::Node) with its name. Polls are among them where
+/// they change the node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Input<'a> {
     /// `handle_datagram`.
     Datagram {
-        /// Where it came from.
+        /// The source address.
         from: SocketAddr,
         /// The packet, in the clear.
         #[serde(borrow, serialize_with = "as_bytes")]
@@ -45,7 +45,7 @@ pub enum Input<'a> {
     PollStream(#[serde(with = "StreamIdForm")] StreamId),
     /// `handle_frame`.
     Frame {
-        /// The stream that it came in.
+        /// The stream that it arrived in.
         #[serde(with = "StreamIdForm")]
         stream: StreamId,
         /// The packet in it, in the clear.
@@ -66,11 +66,11 @@ pub enum Input<'a> {
     ),
     /// `join_while_resolving`.
     Join {
-        /// The driver's name for it.
+        /// The driver's identifier of the join.
         ticket: u64,
         /// The addresses that are known already.
         addrs: Cow<'a, [SocketAddr]>,
-        /// How many look-ups follow.
+        /// The number of look-ups that follow.
         lookups: usize,
     },
     /// `seek_seeds`.
@@ -81,17 +81,17 @@ pub enum Input<'a> {
     Seeds {
         /// The addresses that are known already.
         addrs: Cow<'a, [SocketAddr]>,
-        /// How many look-ups follow.
+        /// The number of look-ups that follow.
         lookups: usize,
     },
     /// `handle_lookup`.
     Lookup {
-        /// What asked for the join.
+        /// The origin of the join.
         #[serde(with = "JoinOriginForm")]
         origin: JoinOrigin,
         /// The addresses that were found.
         addrs: Cow<'a, [SocketAddr]>,
-        /// How many look-ups have come of it.
+        /// The number of further look-ups that came of it.
         more: usize,
     },
     /// `set_tags`.
@@ -104,31 +104,31 @@ pub enum Input<'a> {
     Leave,
     /// `remove`.
     Remove(Cow<'a, str>, Removal),
-    /// The layer above wants this many bytes in packets.
+    /// The data layer needs this many bytes in packets.
     WantRoom(usize),
-    /// It wants to be heard by a member, whose token this node lacks.
+    /// The data layer needs a member's token, which this node lacks.
     AskForToken {
         /// Its name.
         name: Cow<'a, str>,
-        /// Which life of it.
+        /// The epoch of its life.
         epoch: u64,
     },
-    /// It opens a stream to a member.
+    /// The data layer opens a stream to a member.
     OpenDataStream {
         /// Its name.
         name: Cow<'a, str>,
-        /// Which life of it.
+        /// The epoch of its life.
         epoch: u64,
         /// How long the stream may take.
         timeout: Duration,
     },
-    /// It closes one.
+    /// The data layer closes a stream.
     CloseDataStream(#[serde(with = "StreamIdForm")] StreamId),
     /// `rejoin`.
     Rejoin {
         /// The epoch of the earlier life.
         epoch: u64,
-        /// Its members, and where each was.
+        /// Its members, with their addresses.
         members: Vec<(Cow<'a, str>, SocketAddr)>,
     },
     /// A timeout of a process whose sends block, with the loops that wait: only in the simulator.
@@ -141,12 +141,12 @@ pub enum Input<'a> {
 #[doc(hidden)]
 pub struct BlockedLoop(pub(super) Timer);
 
-/// What a node put out when it was polled, as it is recorded.
+/// An output of a node as it is recorded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum RecordedOutput<'a> {
     /// A datagram.
     Datagram(#[serde(with = "DestinationForm")] Destination, #[serde(borrow)] RecordedBytes<'a>),
-    /// What waited was not worth a datagram.
+    /// The waiting datagram turned out to be unnecessary.
     NoDatagram,
     /// Something to do, or to pass on.
     Output(#[serde(with = "super::stored::cow")] Cow<'a, Output>),
@@ -160,7 +160,7 @@ pub(crate) enum RecordedOutput<'a> {
 pub enum RecordedBytes<'a> {
     /// All of them.
     Whole(#[serde(borrow, serialize_with = "as_bytes")] &'a [u8]),
-    /// How many there are, and their CRC-32.
+    /// The number of bytes, and their CRC-32.
     Checksum(usize, u32),
 }
 

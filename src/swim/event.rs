@@ -1,4 +1,4 @@
-//! What a node tells its driver, besides datagrams.
+//! The events and other outputs of a node, besides datagrams.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -17,48 +17,49 @@ use crate::{JoinProblem, text::Escaped};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// A member is there that was not: new, back after it left or failed, or restarted.
+    /// A member joined: it is new, back after it left or failed, or restarted.
     #[non_exhaustive]
     Joined {
-        /// As it is now.
+        /// The member as it is now.
         member: Member,
     },
     /// A live member's tags or address changed, or it refuted a suspicion.
     #[non_exhaustive]
     Updated {
-        /// As it is now.
+        /// The member as it is now.
         member: Member,
-        /// As it was before.
+        /// The member as it was before.
         previous: Member,
     },
     /// A live member does not answer and has some time to refute.
     #[non_exhaustive]
     Suspected {
-        /// As it is now.
+        /// The member as it is now.
         member: Member,
     },
-    /// A member left on purpose, or was [removed](crate::Gossip::remove) after it had failed; of one that was removed,
-    /// [`Member::removed_by`] says by whom.
+    /// A member left on purpose, or was [removed](crate::Gossip::remove) after it had failed; then [`Member::removed_by`]
+    /// names the member that removed it.
     #[non_exhaustive]
     Left {
-        /// As it is now.
+        /// The member as it is now.
         member: Member,
-        /// Who said so: the member, another one that had heard of it, or this node, if it leaves or has removed the member.
+        /// From whom this node has it: the member, another one that had heard of it, or this node, if it leaves or has
+        /// removed the member.
         origin: Origin,
     },
     /// A member did not refute in time, or was replaced by a later life of itself.
     #[non_exhaustive]
     Failed {
-        /// As it is now.
+        /// The member as it is now.
         member: Member,
-        /// Who accused it, and how long it had to refute.
+        /// The evidence: which members accused it, and how long it had to refute.
         verdict: Verdict,
     },
-    /// A departed member is listed no longer, after its time or because it was removed; or, in a full table, one that never
-    /// answered.
+    /// A departed member is no longer listed, after its time or because it was removed; or, in a full table, a member that
+    /// never answered.
     #[non_exhaustive]
     Reaped {
-        /// As it was last.
+        /// The member as it was last.
         member: Member,
     },
     /// Another live process announces this node's name. `member` is this node.
@@ -66,24 +67,24 @@ pub enum Event {
     Conflict {
         /// This node.
         member: Member,
-        /// Where the other one is.
+        /// The address of the other process.
         other: SocketAddr,
     },
-    /// Others cannot reach this node as they should. Once for each problem while it lasts; of
+    /// Others cannot reach this node as they should. Reported once for each problem while it lasts; the problem
     /// [datagrams](ReachProblem::Datagrams) at most once in 60 probe intervals, and again when they no longer reach more
     /// members.
     #[non_exhaustive]
     ReachabilityLost {
-        /// What is wrong; its text says what to do.
+        /// The problem; its text says what to do.
         problem: ReachProblem,
     },
     /// A [`ReachabilityLost`](Self::ReachabilityLost) is over.
     #[non_exhaustive]
     ReachabilityRestored {
-        /// What was wrong.
+        /// The problem that is over.
         problem: ReachProblem,
     },
-    /// The reader of the events was too slow: read the members again.
+    /// The reader of the events was too slow, and must read the members again.
     #[non_exhaustive]
     Lagged {
         /// How many events were dropped.
@@ -139,7 +140,7 @@ impl fmt::Display for Event {
     }
 }
 
-/// How a join ended: how many addresses were reached so far, at least one unless this node is its only seed.
+/// The result of a join: how many addresses were reached so far, at least one unless this node is its only seed.
 pub type JoinResult = Result<usize, JoinProblem>;
 
 /// What the driver must do or pass on, in order.
@@ -149,18 +150,18 @@ pub enum Output {
     /// Pass the event on to its subscribers.
     Event(Event),
     /// Open a stream: call [`Node::stream_began`](super::Node::stream_began) when the work begins, then follow
-    /// [`Node::poll_stream`](super::Node::poll_stream), and give up `timeout` later. What cannot begin, not even within
-    /// `timeout`, fails as [`StreamFailure::NotTried`](super::StreamFailure::NotTried). The node may give it up sooner
-    /// ([`Node::is_open`](super::Node::is_open)).
+    /// [`Node::poll_stream`](super::Node::poll_stream), and give up `timeout` later. A stream whose work cannot begin, not
+    /// even within `timeout`, fails as [`StreamFailure::NotTried`](super::StreamFailure::NotTried). The node may give it up
+    /// sooner ([`Node::is_open`](super::Node::is_open)).
     #[non_exhaustive]
     OpenStream {
-        /// Its name in all calls about it.
+        /// Its identifier in all calls about it.
         stream: StreamId,
-        /// Whereto.
+        /// The address to connect to.
         addr: SocketAddr,
-        /// For the whole stream, from its beginning.
+        /// The time for the whole stream, from its beginning.
         timeout: Duration,
-        /// What must not wait for what.
+        /// Its kind, which decides what it must not wait for.
         kind: StreamKind,
     },
     /// Resolve the seeds again and call [`Node::handle_seeds`](super::Node::handle_seeds).
@@ -168,27 +169,27 @@ pub enum Output {
     /// A [`Node::join`](super::Node::join) ended.
     #[non_exhaustive]
     JoinDone {
-        /// The driver's name for it.
+        /// The driver's identifier of the join.
         ticket: u64,
-        /// How it ended.
+        /// Its result.
         result: JoinResult,
     },
-    /// A round of contacting the seeds ended; another follows later in any case.
+    /// A round of contacting the seeds ended; another always follows later.
     #[non_exhaustive]
     SeedsTried {
-        /// How it ended.
+        /// Its result.
         result: JoinResult,
     },
-    /// A try to [rejoin](super::Node::rejoin) ended; another follows later if it failed.
+    /// An attempt to [rejoin](super::Node::rejoin) ended; another follows later if it failed.
     #[non_exhaustive]
     RejoinTried {
-        /// How it ended.
+        /// Its result.
         result: JoinResult,
     },
     /// The leave is over.
     #[non_exhaustive]
     LeaveDone {
-        /// Whether a member believed the leave, or there was none to tell. If false, others may take this node for failed.
+        /// Whether a member accepted the leave, or there was none to tell. If false, others may declare this node failed.
         confirmed: bool,
     },
 }

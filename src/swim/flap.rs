@@ -18,9 +18,9 @@ use super::{
 
 /// Probe rounds without trouble after which an away node refutes.
 const STEADY: u32 = 60;
-/// So many probes that fail while their relays are silent, within [`SPELL`] rounds, are trouble. Fewer are none: relays may
-/// be silent on purpose when a member has crashed. Where fewer members are left to be probed, each of them once is enough:
-/// once it is suspected, its silence says nothing of this node.
+/// This many probes that fail while their relays are silent, within [`SPELL`] rounds, are trouble. Fewer are none: relays
+/// may be silent on purpose when a member has crashed. Where fewer members are left to be probed, each of them once is
+/// enough: once a member is suspected, its silence shows nothing about this node.
 const SILENCES: usize = 3;
 /// Probe rounds within which they have to fail.
 const SPELL: u64 = 16;
@@ -104,7 +104,7 @@ impl Flaps {
         self.untold.retain(|(untold, _)| &**untold != name);
     }
 
-    /// Says whether the oldest had to make room.
+    /// Adds a verdict. Returns whether the oldest had to make room.
     fn add_verdict(&mut self, name: Arc<str>, identity: Identity) -> bool {
         let full = self.untold.len() == MAX_UNTOLD && self.untold.pop_front().is_some();
         self.untold.push_back((name, identity));
@@ -170,7 +170,7 @@ impl Node {
         self.flaps.note_verdict(accused, self.flap_clock());
     }
 
-    /// Holds the refutation of an accusation back if this node flaps; says whether it does.
+    /// Withholds the refutation of an accusation if this node flaps. Returns whether it does.
     pub(super) fn hold_refutation(&mut self, accused: Identity) -> bool {
         self.damp(accused);
         self.flaps.held = self.flaps.held.map(|held| held.max(accused));
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_away_stays_for_as_long_before_it_is_away_again() {
+    fn a_node_that_was_away_stays_for_as_long_before_it_is_away_again() {
         let accused = |incarnation| Identity { epoch: 1, incarnation };
         let mut flaps = Flaps::default();
         let mut troubled = |seconds: u64, incarnation| {

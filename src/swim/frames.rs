@@ -18,7 +18,7 @@ use crate::wire::{
 const MAX_STREAM_BYTES: usize = 64 << 20;
 
 impl Node {
-    /// What to do next with a stream; a frame to send is put into `buffer`, without its length prefix.
+    /// The next step of a stream; a frame to send is put into `buffer`, without its length prefix.
     pub fn poll_stream(&mut self, now: Time, stream: StreamId, buffer: &mut Vec<u8>) -> StreamStep {
         self.given(now, || Input::PollStream(stream));
         self.advance(now);
@@ -92,7 +92,7 @@ impl Node {
             (0, _) => {
                 let find =
                     |is: fn(&Contact) -> bool| self.table.find_at(session.peer, |one| is(&one.contact));
-                // Others can be said to be there, too.
+                // Others can be claimed to be there, too.
                 let gave_one = find(|it| it.takes_updates()).or_else(|| find(|it| it.held != 0));
                 gave_one.map_or(0, |id| self.table.get(id).contact.held)
             }
@@ -100,7 +100,7 @@ impl Node {
         }
     }
 
-    /// Takes in a frame. Anything but the protocol ends the stream.
+    /// Takes a frame. Anything but this protocol ends the stream.
     pub fn handle_frame(&mut self, now: Time, stream: StreamId, bytes: &[u8]) {
         self.given(now, || Input::Frame { stream, bytes });
         self.advance(now);
@@ -146,7 +146,7 @@ impl Node {
         self.end(stream, Err(StreamFailure::Rejected));
     }
 
-    /// Takes in a message, and says whether it has its place here.
+    /// Processes a message. Returns whether it belongs here.
     fn handle_stream_message(&mut self, stream: StreamId, token: u32, message: &Message<'_>) -> bool {
         let Some(session) = self.streams.sessions.get(&stream) else { return true };
         match (session.step, message) {

@@ -29,7 +29,7 @@ enum Hearsay {
 }
 
 impl Node {
-    /// A member is alive by this identity that was said to have departed.
+    /// A member that was claimed to have departed is alive by this identity.
     pub(super) fn note_refuted(&mut self, id: MemberId, departure: MemberState, by: Identity) {
         let now = self.now;
         let note = |record: &mut Record| record.refuted.get_or_insert_default().note(departure, by, now);
@@ -55,7 +55,7 @@ impl Node {
             return if is_raised && !is_silent { Hearsay::IsProbed } else { Hearsay::Counts };
         }
         if identity < record.identity {
-            // Perhaps it did depart, and somebody else has raised its identity since then.
+            // Perhaps it did depart, and another node has raised its identity since then.
             return if record.contact.missed_last() { Hearsay::IsAccusation } else { Hearsay::IsProbed };
         }
         // In a table, a failure may be one for a partition's sake.

@@ -1,5 +1,5 @@
-//! What a node remembers in order to explain why a member stands as it does: probes, accusations, refutations, and the
-//! trouble that it had itself. The memory is allocated once; the oldest makes room.
+//! The observations by which a node explains a member's state: probes, accusations, refutations, and its own trouble. The
+//! memory is allocated once; the oldest makes room.
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     wire::hash,
 };
 
-/// What a node saw of a member, or of itself.
+/// A node's observation of a member, or of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -33,50 +33,50 @@ pub enum Observation {
     /// It did not answer a probe: neither directly, nor through relays, nor by stream.
     #[non_exhaustive]
     Missed {
-        /// Relays that were asked.
+        /// The number of relays that were asked.
         relays: usize,
-        /// Relays that said in time that it does not answer them either.
+        /// The number of relays that reported in time that it does not answer them either.
         nacks: usize,
-        /// This node's awareness then; 0 is well.
+        /// This node's awareness then; 0 is the best.
         health_score: u32,
     },
-    /// A probe was not answered, but this node was held up meanwhile, so that it counts for nothing.
+    /// A probe was not answered, but this node was stalled meanwhile, so the probe does not count.
     Discarded,
     /// It is suspected from now on.
     Suspected,
-    /// A member accuses it; this node itself if its own probe failed.
+    /// A member accuses it, or this node, because its own probe failed.
     #[non_exhaustive]
     Accused {
-        /// Who.
+        /// The accuser.
         by: Accuser,
     },
     /// It refuted a suspicion.
     #[non_exhaustive]
     Refuted {
-        /// By this incarnation.
+        /// The incarnation of the refutation.
         incarnation: u64,
     },
     /// It left.
     #[non_exhaustive]
     Left {
-        /// Who said so.
+        /// From whom this node has it.
         origin: Origin,
-        /// Who removed it, if it was removed.
+        /// The member that removed it, if it was removed.
         removed_by: Option<Arc<str>>,
     },
     /// It was declared failed.
     #[non_exhaustive]
     Failed {
-        /// Who said so.
+        /// From whom this node has it.
         origin: Origin,
     },
-    /// This node was held up for so long.
+    /// This node was stalled.
     #[non_exhaustive]
     Stalled {
-        /// How long.
+        /// For how long.
         pause: Duration,
     },
-    /// This node refuted an accusation of itself.
+    /// This node refuted an accusation against itself.
     SelfRefuted,
 }
 
@@ -120,31 +120,31 @@ fn said_by(origin: Origin) -> &'static str {
     }
 }
 
-/// Why a member stands as it does, as far as this node remembers: see [`Gossip::explain`](crate::Gossip::explain).
+/// Why a member has its state, as far as this node remembers: see [`Gossip::explain`](crate::Gossip::explain).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// When it was asked for.
+    /// The time of the question.
     pub at: Time,
-    /// The name that was asked for.
+    /// The member's name, as it was asked for.
     pub name: Arc<str>,
     /// The member, if it is listed.
     pub member: Option<Member>,
-    /// How this node's probes of it go.
+    /// This node's recent probes of it.
     pub probes: Option<ProbeStats>,
-    /// How this node itself stands.
+    /// The status of this node itself.
     pub status: Status,
-    /// What this node saw of it, and of itself meanwhile, the oldest first.
+    /// This node's observations of it, and of itself meanwhile, the oldest first.
     pub observations: Vec<Observed>,
 }
 
-/// Something that a node observed, at one moment.
+/// An observation, with its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Observed {
-    /// When.
+    /// The time.
     pub at: Time,
-    /// What.
+    /// The observation.
     pub what: Observation,
 }
 
@@ -261,7 +261,7 @@ impl Node {
         }
     }
 
-    /// Why a member stands as it does. It also shows the observations of names that share its hash.
+    /// Explains a member's state. The explanation also shows the observations of names that share its hash.
     #[must_use]
     pub fn explain(&self, now: Time, name: &str) -> Explanation {
         let mark = hash::member(name);
@@ -270,7 +270,7 @@ impl Node {
         let all = of_others.observed.iter().chain(&of_met.observed);
         let mut kept: Vec<_> = all.filter(|(_, of, _)| about(*of)).collect();
         kept.sort_by_key(|(at, ..)| *at);
-        // Of this node itself from the first on that concerns the member.
+        // For this node itself, from the first observation on that concerns the member.
         let kept = kept.into_iter().skip_while(|(_, of, _)| *of != mark);
         let observations = kept.map(|(at, _, what)| Observed { at: *at, what: what.clone() }).collect();
         Explanation {

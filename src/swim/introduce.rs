@@ -151,7 +151,7 @@ impl Node {
         }
     }
 
-    /// A member whose probes failed is said to be alive.
+    /// A member whose probes failed is claimed to be alive.
     pub(super) fn ask_whether_it_returned(&mut self, alive: &Alive<'_>) {
         if self.may_ask_who_returned(alive) {
             if let Some(introduced) = self.introduced(alive) {
@@ -162,7 +162,7 @@ impl Node {
         }
     }
 
-    /// Members that returned can be made up, and said to be where nobody answers: other questions are to find room.
+    /// Returned members can be made up, with addresses without a node: other questions must find room.
     fn may_ask_who_returned(&self, alive: &Alive<'_>) -> bool {
         let mut asked = 0;
         let is_asked = self.streams.sessions.values().any(|session| match &session.purpose {

@@ -35,18 +35,18 @@ pub(super) const FIRST_RETRY: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct JoinId(u64);
 
-/// What asked for a join.
+/// The origin of a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JoinOrigin {
-    /// The node itself: [`Output::SeedsTried`] tells the result.
+    /// The node itself: [`Output::SeedsTried`] reports the result.
     Seeds,
-    /// A caller, with its ticket: [`Output::JoinDone`] tells the result.
+    /// A caller, with its ticket: [`Output::JoinDone`] reports the result.
     Ticket {
         /// The ticket.
         ticket: u64,
     },
-    /// The node itself, where the members of its earlier life were: [`Output::RejoinTried`] tells the result.
+    /// The node itself, at the addresses of its earlier life's members: [`Output::RejoinTried`] reports the result.
     Remembered,
 }
 
@@ -99,7 +99,7 @@ impl Join {
     }
 }
 
-/// What came of the attempt to join through one address.
+/// The result of the attempt to join through one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Attempt {
     Reached,
@@ -109,12 +109,12 @@ pub(super) enum Attempt {
 }
 
 impl Node {
-    /// Contacts addresses to become part of their cluster. [`Output::JoinDone`] brings back `ticket` when the
-    /// first is reached or the last has failed, once for each call. Our own address is passed over: a node that is its only seed
-    /// is a cluster of one.
+    /// Contacts addresses to become part of their cluster. [`Output::JoinDone`] returns `ticket` when the first is reached
+    /// or the last has failed, once for each call. This node's own address is skipped: a node that is its only seed is a
+    /// cluster of one.
     ///
-    /// Three are tried at once, and every 250 ms as many again while none answers, up to 24 for all joins together; which
-    /// stay silent for a second give way to others that wait (after RFC 8305, section 5).
+    /// Three are tried at once, and every 250 ms as many again while none answers, up to 24 for all joins together; attempts
+    /// that stay silent for a second give way to others that wait (after RFC 8305, section 5).
     pub fn join(&mut self, now: Time, ticket: u64, addrs: &[SocketAddr]) {
         self.join_while_resolving(now, ticket, addrs, 0);
     }
@@ -135,7 +135,7 @@ impl Node {
         self.set_timer(Timer::Seeds, Duration::ZERO);
     }
 
-    /// The same, but the first time only after the usual delay: they are being joined already.
+    /// The same, but the first attempt comes only after the usual delay, since the seeds are being joined already.
     pub fn seek_seeds_later(&mut self, now: Time) {
         self.given(now, || Input::SeekSeedsLater);
         self.advance(now);
@@ -161,7 +161,8 @@ impl Node {
         }
     }
 
-    /// The seeds' addresses at this time; none if they could not be resolved. While seeds are being joined, these are added.
+    /// Takes the seeds' present addresses; empty if they could not be resolved. While seeds are being joined, these are
+    /// added.
     pub fn handle_seeds(&mut self, now: Time, addrs: &[SocketAddr]) {
         self.handle_seeds_while_resolving(now, addrs, 0);
     }
@@ -182,8 +183,8 @@ impl Node {
         self.advance_joins();
     }
 
-    /// What one look-up of a join found, if anything; `more` look-ups have come of it. What a join of seeds no longer waits
-    /// for is the beginning of another.
+    /// Takes the result of one look-up of a join; `more` further look-ups have come of it. If the join of the seeds no
+    /// longer waits for it, it begins another.
     pub fn handle_lookup(&mut self, now: Time, origin: JoinOrigin, addrs: &[SocketAddr], more: usize) {
         self.given(now, || Input::Lookup { origin, addrs: addrs.into(), more });
         self.advance(now);
@@ -339,7 +340,8 @@ impl Node {
         self.emit(Output::SeedsTried { result });
     }
 
-    /// Members may have found this node though nobody it asked answers: it has to probe them, and to announce itself.
+    /// Members may have found this node even if none of the addresses that it tried answers: it has to probe them, and to
+    /// announce itself.
     pub(super) fn live_with_company(&mut self, result: &JoinResult) {
         let is_taken = matches!(result, Err(JoinProblem::NameTaken { .. }));
         if !is_taken && self.table.others() > 0 {

@@ -32,9 +32,9 @@ pub(super) struct Leave {
     retold: Vec<Arc<str>>,
     /// Those that sent a Retry by stream, and have yet to send their token to the advertised address.
     without_token: Vec<Arc<str>>,
-    /// Whether somebody believed it, or nobody lists this node.
+    /// Whether a member believed it, or no member lists this node.
     confirmed: bool,
-    /// Nobody lists this node: there is nobody to tell.
+    /// No member lists this node, so there is none to tell.
     pub(super) silent: bool,
     began: Time,
     ends: Time,
@@ -55,8 +55,8 @@ struct Told {
 const PATIENCE: u32 = 4;
 
 impl Node {
-    /// Leaves the cluster. [`Output::LeaveDone`] follows within [`Config::leave_timeout`](super::Config), usually
-    /// after one round trip; until then the node must be driven on. It cannot come back: make a new one.
+    /// Leaves the cluster. [`Output::LeaveDone`] follows within [`Config::leave_timeout`](super::Config), usually after one
+    /// round trip; until then the node must be driven on. The node cannot join again: make a new one.
     pub fn leave(&mut self, now: Time) {
         self.given(now, || Input::Leave);
         self.advance(now);
@@ -65,7 +65,7 @@ impl Node {
             Phase::Left => self.emit(Output::LeaveDone { confirmed: self.leave.confirmed }),
             // Its past life may be listed still, and would count as failed.
             Phase::Starting if self.has_past_life() => self.begin_leave(),
-            // No other node lists this one: there is nobody to tell.
+            // No other node lists this one, so there is none to tell.
             Phase::Starting | Phase::Displaced => {
                 self.leave.silent = true;
                 self.withdraw();
@@ -206,7 +206,8 @@ impl Node {
         self.end_leave_as(!self.leave.believed.is_empty() || self.leave.silent || self.is_alone());
     }
 
-    /// Whether nobody is left who could take this node for failed. Members that failed since it began to leave may be there.
+    /// Whether no member is left that could declare this node failed. Members that failed since the leave began may still be
+    /// there.
     fn is_alone(&self) -> bool {
         let failed =
             |record: &Record| record.state == MemberState::Failed && record.since >= self.leave.began;

@@ -1,4 +1,4 @@
-//! A member: its standing, its identity, and what is kept of it.
+//! A member: its state, its identity, and its record.
 
 use std::{fmt, net::SocketAddr, str::FromStr, sync::Arc, time::Duration};
 
@@ -21,11 +21,11 @@ use crate::{
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum MemberState {
-    /// It answers, or nobody says otherwise.
+    /// It answers, or no member has accused it.
     Alive,
-    /// Some member's probes went unanswered; it may still refute. It counts as live.
+    /// A member's probes of it went unanswered; it may still refute. It counts as live.
     Suspect,
-    /// A suspicion ran out without being refuted.
+    /// A suspicion timed out without a refutation.
     Failed,
     /// It left on purpose.
     Left,
@@ -39,7 +39,7 @@ impl MemberState {
     }
 }
 
-/// As `Display` writes them.
+/// Parses the text that `Display` writes.
 ///
 /// ```
 /// use syncswim::MemberState;
@@ -73,11 +73,11 @@ impl fmt::Display for MemberState {
     }
 }
 
-/// Which life of a name, and which state of that life: a later identity supersedes an earlier one.
+/// A life of a name, and a version of what the member says in that life: a later identity supersedes an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Identity {
-    /// Start time of this life in milliseconds since 1970, raised above any epoch heard for the name.
+    /// Start time of this life in milliseconds since 1970, raised above every epoch known for the name.
     pub epoch: u64,
     /// Raised by the member itself with each refutation and each change of its tags.
     pub incarnation: u64,
@@ -97,7 +97,7 @@ impl fmt::Display for Identity {
     }
 }
 
-/// From its text, such as `1700000000000.3`.
+/// Parses a text such as `1700000000000.3`.
 impl FromStr for Identity {
     type Err = Error;
 
@@ -115,26 +115,27 @@ impl FromStr for Identity {
     }
 }
 
-/// What a node knows about one member, at one moment. Cheap to clone.
+/// A node's knowledge of one member at one moment. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Member {
     /// Its unique name.
     pub name: Arc<str>,
-    /// Where it is reached, over UDP and TCP.
+    /// Its address with port, over UDP and TCP.
     pub addr: SocketAddr,
-    /// Its state, as this node sees it.
+    /// Its state in this node's view.
     pub state: MemberState,
-    /// What it says about itself.
+    /// The tags that it shows.
     pub tags: Tags,
     /// Its epoch and incarnation.
     pub identity: Identity,
-    /// Since when it is in this state, as this node saw it: [`Gossip::time`](crate::Gossip::time) tells how long ago that
-    /// was. A restarted member is in its state since it is back. Another node or process counts from another origin.
+    /// The time since which it is in this state, in this node's view: [`Gossip::time`](crate::Gossip::time) is the present
+    /// time on the same clock. A restarted member is in its state since its return. Another node or process counts from
+    /// another origin.
     #[serde(default)]
     pub since: Time,
-    /// If a member has left because it was [removed](crate::Gossip::remove): the name of the member that removed it, as that
-    /// one or another claims. Nothing else depends on it.
+    /// The name of the member that [removed](crate::Gossip::remove) it, if it has left because it was removed, as that
+    /// member or another claims. Nothing else depends on it.
     #[serde(default)]
     pub removed_by: Option<Arc<str>>,
 }
@@ -302,7 +303,7 @@ impl Record {
         hash::entry(&self.name, self.identity.epoch, self.identity.incarnation)
     }
 
-    /// Whether somebody removed it, to be listed no longer.
+    /// Whether a member removed it, to be listed no longer.
     pub(super) fn is_to_be_reaped(&self) -> bool {
         self.removed.as_deref().is_some_and(|removed| removed.reap)
     }

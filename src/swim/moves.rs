@@ -31,7 +31,7 @@ use crate::wire::{hash, message::Alive, packet};
 /// Moves that wait to be asked about; and those whose answer is awaited, of which the first makes room.
 pub(super) const MAX_MOVES: usize = 64;
 
-/// Members that are said to live elsewhere, or to be another process where they are.
+/// Members that are claimed to be at another address, or to be another process at theirs.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Moves {
     /// By the claimant's host; the first one has the next turn.
@@ -55,13 +55,13 @@ impl Moves {
         self.waiting().max(self.asked.len())
     }
 
-    /// What is said already, from the same host, of who is at an address.
+    /// An earlier claim of the same host about an address.
     fn find_said(&mut self, new: &Introduction, host: u32) -> Option<&mut Introduction> {
         let mut its = self.said.iter_mut().filter(|(of, _)| *of == host).flat_map(|(_, its)| its);
         its.find(|other| (&other.name, other.addr) == (&new.name, new.addr))
     }
 
-    /// Whether somebody is asked there since less than `patience` ago: the answer is about what it was told.
+    /// Whether a ping was sent there less than `patience` ago: the answer concerns the claim in that ping.
     fn is_asked(&self, new: &Introduction, now: Time, patience: Duration) -> bool {
         let mut recent = self.asked.waiting.iter().filter(|(_, (at, _))| now.since(*at) < patience);
         recent.any(|(_, (_, asked))| (&asked.name, asked.addr) == (&new.name, new.addr))
@@ -72,7 +72,7 @@ impl Moves {
         self.told.is_some()
     }
 
-    /// It says itself who it is.
+    /// The member identifies itself.
     pub(super) fn forget_told(&mut self) {
         self.told = None;
     }
@@ -94,7 +94,7 @@ impl Moves {
         next
     }
 
-    /// Drops the first of the host that has most, and says whether there was one.
+    /// Drops the first claim of the host with the most. Returns whether there was one.
     fn make_room(&mut self) -> bool {
         let largest = self.said.iter_mut().max_by_key(|(_, its)| its.len());
         let dropped = largest.and_then(|(_, its)| its.pop_front());
@@ -115,8 +115,8 @@ impl Node {
         }
     }
 
-    /// Whether a member that was not silent is said to be elsewhere, though it is listed or has answered, or to be another
-    /// process, though this one would be known by its token.
+    /// Whether a member that was not silent is claimed to be elsewhere, though it is listed or has answered, or to be
+    /// another process, though this one would be known by its token.
     pub(super) fn may_answer_otherwise(&self, id: MemberId, claim: &Alive<'_>) -> bool {
         let Record { addr, contact, state, identity, .. } = self.table.get(id);
         let is_otherwise = match *addr != claim.addr {
@@ -147,7 +147,7 @@ impl Node {
         }
     }
 
-    /// Asks some of those that are said to be elsewhere, or another process.
+    /// Asks some members that are claimed to be elsewhere, or another process.
     pub(super) fn ask_about_moves(&mut self) {
         for _ in 0..self.config.gossip_fanout {
             let Some(new) = self.moves.take_next() else { return };
@@ -164,7 +164,7 @@ impl Node {
         }
     }
 
-    /// It answers where it is said to be, perhaps with a token.
+    /// It answers at the claimed address, perhaps with a token.
     pub(super) fn take_move_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
         let Some((_, new)) = self.moves.asked.take(seq) else { return false };
         if sender.mark != hash::member(&new.name) {

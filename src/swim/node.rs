@@ -1,4 +1,4 @@
-//! The node: takes inputs, routes them to the rules, hands out what they produced.
+//! The node: takes inputs, routes them to the rules, and returns their outputs.
 
 use std::{borrow::Cow, collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -39,19 +39,19 @@ use super::{
 };
 use crate::wire::{Tags, hash};
 
-/// What a node starts with, besides its configuration.
+/// The parameters of a node's start, besides its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Start {
-    /// Where others reach this node, over UDP and TCP.
+    /// The address where others reach this node, over UDP and TCP.
     pub addr: SocketAddr,
-    /// Milliseconds since 1970: which life of its name this is. After 2100, it counts as a moment of the year 2100 that is
-    /// drawn from `seed`.
+    /// Milliseconds since 1970, which identify this life of its name. A time after 2100 is replaced by a time in the year
+    /// 2100 that is drawn from `seed`.
     pub epoch: u64,
-    /// What all randomness comes from, and what others must not be able to guess: numbers that answers repeat, and
+    /// The source of all randomness, and of numbers that others must not be able to guess: those that answers repeat, and
     /// tokens.
     pub seed: u128,
-    /// What it says about itself. Defaults to nothing.
+    /// The tags that it shows. Defaults to none.
     pub tags: Tags,
 }
 
@@ -109,7 +109,7 @@ pub struct Node {
     pub(super) rng: fastrand::Rng,
     pub(super) numbers: Numbers,
     pub(super) now: Time,
-    /// What the wall clock said at [`Time::ZERO`], in milliseconds since 1970, as far as it can be right.
+    /// The time of the wall clock at [`Time::ZERO`], in milliseconds since 1970, as far as it can be right.
     pub(super) clock: u64,
     pub(super) phase: Phase,
     pub(super) table: Table,
@@ -151,7 +151,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Makes a node that nobody knows yet: it becomes part of a cluster by joining or by being joined.
+    /// Makes a node that no other knows yet: it becomes part of a cluster by joining or by being joined.
     ///
     /// # Panics
     /// If `config` is not [valid](Config::validate).
@@ -213,7 +213,7 @@ impl Node {
         node
     }
 
-    /// Does what is due. Call it at the deadline, after all datagrams that have arrived were taken in.
+    /// Fires the timers that are due. Call it at the deadline, after all datagrams that have arrived were taken in.
     pub fn handle_timeout(&mut self, now: Time) {
         self.given(now, || Input::Timeout);
         self.advance(now);
@@ -243,13 +243,13 @@ impl Node {
         }
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next, unless something arrives before.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next, unless an input arrives before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         self.timers.next()
     }
 
-    /// The next thing to do or to pass on.
+    /// The next output that the driver must do or pass on.
     pub fn poll_output(&mut self) -> Option<Output> {
         let output = self.outputs.pop_front();
         if let Some(output) = &output {
@@ -258,7 +258,7 @@ impl Node {
         output
     }
 
-    /// What a driver that drains after each input never leaves behind.
+    /// The outputs that a driver which drains after each input never leaves behind.
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn undrained(&self) -> usize {
         self.transmits.len() + self.outputs.len()
@@ -271,7 +271,7 @@ impl Node {
         self.outputs.push_back(output);
     }
 
-    /// What members do is counted as it is told: of others, not of this node.
+    /// Counts the events of other members, not of this node.
     fn count_event(&mut self, event: &Event) {
         let count = match event {
             Event::Conflict { .. } => &mut self.metrics.conflicts,
@@ -291,7 +291,7 @@ impl Node {
         self.emit(Output::Event(event(member)));
     }
 
-    /// Time never runs backwards, whatever the driver says.
+    /// Time never runs backwards, even if the driver's does.
     pub(super) fn advance(&mut self, now: Time) {
         self.now = self.now.max(now);
     }
@@ -344,7 +344,7 @@ impl Node {
         self.emit_member(|member| Event::Updated { member, previous }, MemberId::SELF);
     }
 
-    /// This node, as it shows itself.
+    /// This node as a member.
     #[must_use]
     pub fn local(&self) -> Member {
         self.table.get(MemberId::SELF).view()
@@ -363,7 +363,7 @@ impl Node {
         members
     }
 
-    /// What this node knows of a name, if it is listed.
+    /// The member of this name, if it is listed.
     #[must_use]
     pub fn member(&self, name: &str) -> Option<Member> {
         self.table.find_listed(name).map(|id| self.table.get(id).view())

@@ -69,7 +69,7 @@ struct Relay {
     mark: u32,
     /// It says that the target answered.
     acked: bool,
-    /// It said in time that the target did not; a witness, whatever it said.
+    /// It sent a nack in time; or it is a witness, and sent any answer.
     in_time: bool,
     /// Not drawn by lot, but chosen because it was heard from last. Its nack shows that others reach this node; what it says
     /// of the target does not count.
@@ -108,13 +108,13 @@ impl Node {
         let interval = self.health.scale(self.config.probe_interval);
         self.set_timer(Timer::Probe, interval);
         let Some(id) = self.table.next_to_probe(self.now, &mut self.rng) else {
-            // There is nobody to accuse wrongly.
+            // There is no member to accuse wrongly.
             self.health.improve();
             return;
         };
         let record = self.table.get(id);
         let (target, addr, epoch) = (Arc::clone(&record.name), record.addr, record.identity.epoch);
-        // Lifeguard's buddy system: a suspect hears of it from everybody who probes it.
+        // Lifeguard's buddy system: every prober tells a suspect of the suspicion.
         let buddy = self.config.buddy && record.state == MemberState::Suspect;
         let first = buddy.then(|| Arc::clone(&target));
         let by_stream = self.carrier.carries_to(&target).then_some(Priority::Urgent);

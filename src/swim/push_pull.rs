@@ -65,7 +65,7 @@ impl Node {
         if answers { Step::AwaitReturn } else { Step::AwaitEnd }
     }
 
-    /// Takes in a message of an exchange, and says whether it has its place here.
+    /// Processes a message of an exchange. Returns whether it belongs here.
     pub(super) fn on_push_pull(&mut self, stream: StreamId, token: u32, message: &Message<'_>) -> bool {
         let Some(session) = self.streams.sessions.get(&stream) else { return true };
         match (session.step, message) {

@@ -39,7 +39,7 @@ pub(super) enum Question {
     /// An unverified peer that called from such an address has the name of a live member that is elsewhere: does that member
     /// still answer?
     Holder(Introduction, SocketAddr),
-    /// A member whose probes failed has called from its host, or is said to be at another address: does it answer?
+    /// A member whose probes failed has called from its host, or is claimed to be at another address: does it answer?
     Returned(Introduction),
     /// Does another node answer to this node's name there?
     Conflict(Identity),
@@ -67,7 +67,7 @@ impl Node {
         let joins = matches!(question, Question::PastLife(..));
         let patience = if joins { self.config.probe_timeout } else { self.config.probe_interval };
         let caused = || self.questions().filter(|question| question.is_caused()).count();
-        // What others cause gives way: it must not keep this node from asking for its own name.
+        // Questions that others cause give way: they must not keep this node from asking for its own name.
         if question.is_caused() && (caused() >= MAX_CAUSED || self.is_being_asked(addr)) {
             self.metrics.dropped_unverified += 1;
             return;

@@ -118,7 +118,7 @@ impl Node {
         join.in_flight.saturating_sub(self.silent(join.id).count())
     }
 
-    /// The attempts of a join that nobody has answered, and since when, the oldest first.
+    /// The attempts of a join without an answer, and since when, the oldest first.
     fn silent(&self, id: JoinId) -> impl Iterator<Item = (StreamId, Time)> {
         self.streams.opened.keys().filter_map(move |stream| {
             let session = self.streams.sessions.get(stream)?;

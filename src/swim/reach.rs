@@ -39,25 +39,25 @@ const CERTAIN: u32 = 2;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ReachProblem {
-    /// No datagrams (UDP) get through between this node and some members, though streams (TCP) do. All goes by stream
-    /// then, which costs a connection for each message.
+    /// No datagrams (UDP) get through between this node and some members, though streams (TCP) do. Everything then goes by
+    /// stream, which costs a connection for each message.
     #[non_exhaustive]
     Datagrams {
         /// The first eight by name.
         members: Vec<Arc<str>>,
-        /// How many there are.
+        /// The number of such members.
         count: usize,
     },
-    /// No member lists this node, and none reaches it where it says it is; but it reaches them. It has to advertise
-    /// another address, or a firewall has to let that one through.
+    /// No member lists this node, and none reaches it at its advertised address, but it reaches them. It has to advertise
+    /// another address, or a firewall has to let packets to that one through.
     #[non_exhaustive]
     Unreachable {
         /// The advertised address.
         addr: SocketAddr,
-        /// Where members see its datagrams come from, if they said so recently.
+        /// The address that members see its datagrams come from, if they reported it recently.
         observed: Option<SocketAddr>,
     },
-    /// The advertised address was one of this host and is not any more.
+    /// The advertised address was an address of this host and no longer is.
     #[non_exhaustive]
     AddressGone {
         /// The advertised address.
@@ -96,7 +96,7 @@ impl fmt::Display for ReachProblem {
 
 impl std::error::Error for ReachProblem {}
 
-/// What is known of how others see this node.
+/// How others see this node, as far as it is known.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Reach {
     /// The source address of this node's datagrams that a member observed, and when.
@@ -108,13 +108,13 @@ pub(super) struct Reach {
     next_look: Time,
     /// Tables in a row that do not list this node.
     lacking: u32,
-    /// What was told.
+    /// The reported problem.
     unreached: Option<ReachProblem>,
     gone: Option<ReachProblem>,
 }
 
 impl Reach {
-    /// What is told of now.
+    /// The problems that are reported now.
     pub(super) fn problems(&self) -> impl Iterator<Item = &ReachProblem> {
         self.unreached.iter().chain(&self.gone)
     }
@@ -146,7 +146,7 @@ impl Reach {
         now.since(self.pinged) >= interval.saturating_mul(patience)
     }
 
-    /// Counts a table that does not list this node; says whether that is certain now, and not reported yet.
+    /// Counts a table that does not list this node. Returns whether the problem is certain now, and not reported yet.
     fn count_lacking(&mut self) -> bool {
         self.lacking += 1;
         self.lacking >= CERTAIN && !self.is_unreached()
@@ -178,7 +178,7 @@ impl Node {
         self.tell_reach(None, solved);
     }
 
-    /// The driver has looked whether the advertised address is one of this host, as it was.
+    /// Notes whether the advertised address, which was one of this host, still is. The driver checks it.
     pub fn set_address_present(&mut self, now: Time, present: bool) {
         self.given(now, || Input::AddressPresent(present));
         self.advance(now);

@@ -51,8 +51,8 @@ impl Reconnects {
         self.failed.len()
     }
 
-    /// Remembers an address of this account; says whether another had to make room: the one whose next try is furthest off, of
-    /// the same account if that has its share.
+    /// Remembers an address of this account. Returns whether another had to make room: the one whose next attempt is
+    /// furthest off, of the same account if that has its share.
     fn remember(&mut self, name: Arc<str>, peer: FailedPeer, account: Account) -> bool {
         self.forget(&name);
         let crowded = self.due_of.get(&account).filter(|its| its.len() >= MAX_OF_ACCOUNT);
@@ -118,7 +118,7 @@ impl Node {
         };
         self.reconnects.last = Some(self.now);
         if self.table.find_at(peer.addr, |record| record.contact.met).is_some() {
-            // Somebody else answers there now.
+            // Another node answers there now.
             self.reconnects.forget(&name);
         } else {
             let delay = (peer.delay * 2).min(self.config.reconnect_max_delay);

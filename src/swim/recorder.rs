@@ -26,12 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PATIENCE_WITH_EVENT: Duration = Duration::from_millis(100);
 /// More than any output takes.
 const MAX_PRODUCT: usize = 8 << 10;
-/// What a file has around a chunk, at most.
+/// The most bytes that a file has around a chunk.
 pub(crate) const OVERHEAD: usize = 64;
 /// The smallest segment.
 pub(crate) const MIN_SEGMENT: usize = 64 << 10;
 
-/// What waits for the sink, at most, however large the segments are.
+/// The most bytes that wait for the sink, however large the segments are.
 const MAX_WAITING: usize = 16 << 20;
 
 /// Takes what was recorded, without blocking.
@@ -95,7 +95,7 @@ struct Tape {
     /// When the oldest of it was written, and whether an event is in it.
     since: Time,
     has_event: bool,
-    /// What the sink had no room for, and how many bytes it is.
+    /// Chunks for which the sink had no room, and their bytes.
     waiting: VecDeque<Chunk>,
     waiting_bytes: usize,
     /// Inputs that were lost since something was: nothing is written meanwhile.
@@ -247,7 +247,7 @@ impl Tape {
         }
         if !self.write_given(now, input) {
             self.begin(node, None);
-            // What does not fit in a segment of its own is lost; the next segment begins behind it.
+            // An entry that does not fit in a segment of its own is lost; the next segment begins after it.
             if !self.ended && !self.write_given(now, input) {
                 self.lose();
             }

@@ -24,14 +24,14 @@ use crate::{address::problem_of, wire::message::is_name};
 /// How long the seeds are tried alone: the connection attempt delay of RFC 8305, section 8.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// What a node knows of an earlier life of its own.
+/// A node's knowledge of an earlier life of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EarlierLife {
-    /// The epoch of that life: this one's is later, whatever the clock says. 0 if there was none.
+    /// The epoch of that life: the present life's is later, even if the clock is behind. 0 if there was none.
     pub epoch: u64,
-    /// The members that were known, by name, and where each was. Beyond [`max_reconnects`](super::Config::max_reconnects) the
-    /// first ones count.
+    /// The members that it knew, with their addresses. Beyond [`max_reconnects`](super::Config::max_reconnects) only the
+    /// first ones are used.
     pub members: Vec<EarlierMember>,
 }
 
@@ -50,7 +50,7 @@ impl EarlierLife {
 pub struct EarlierMember {
     /// Its name.
     pub name: Arc<str>,
-    /// Where it was.
+    /// Its address.
     pub addr: SocketAddr,
 }
 
@@ -75,10 +75,10 @@ impl Rejoin {
 }
 
 impl Node {
-    /// Goes on from an earlier life: begins a later epoch than that one's, and looks for its members where they were.
-    /// [`Output::RejoinTried`] tells how each try ends, until one has succeeded or another member is known.
+    /// Continues from an earlier life: takes a later epoch, and looks for its members at their addresses.
+    /// [`Output::RejoinTried`] reports each attempt's result, until one has succeeded or another member is known.
     ///
-    /// Call it before the node knows others; later, the epoch is not raised.
+    /// Call it before the node knows others; later calls do not raise the epoch.
     pub fn rejoin(&mut self, now: Time, past: &EarlierLife) {
         self.given(now, || Input::Rejoin {
             epoch: past.epoch,
@@ -103,7 +103,7 @@ impl Node {
         }
     }
 
-    /// Whether somebody else may be there, of whom this node knows nothing yet.
+    /// Whether another node may be there, of which this one knows nothing yet.
     fn may_be_remembered(&self, name: &str, addr: SocketAddr) -> bool {
         is_name(name)
             && self.table.find(name).is_none()

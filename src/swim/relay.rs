@@ -39,7 +39,7 @@ struct Relayed {
     requested: u32,
     target: Arc<str>,
     addr: SocketAddr,
-    /// What is left of the requester's time after the nack; `None` once the nack was sent.
+    /// The rest of the requester's time after the nack; `None` once the nack was sent.
     after_nack: Option<Duration>,
 }
 
@@ -73,7 +73,8 @@ impl Node {
     /// while there is no room, hosts have as many as each other: names are free. Not for a request by stream: the answer would
     /// find no stream.
     pub(super) fn handle_ping_req(&mut self, sender: &Sender, request: &PingReq<'_>) {
-        // Of a target that has departed the requester may not have heard yet: silence would look as if this node did not hear it.
+        // The requester may not have heard yet that a target has departed: without an answer it would seem that this node
+        // did not receive the request.
         let target = self.table.find(request.target).filter(|id| *id != MemberId::SELF);
         let may_ask = sender.proven && !sender.by_stream;
         let asks = self.id_of(sender).filter(|id| may_ask && self.table.get(*id).state.is_live());
@@ -100,7 +101,7 @@ impl Node {
         }
         let record = self.table.get(target);
         let (target, addr) = (Arc::clone(&record.name), record.addr);
-        // Nobody need be at the address of a failed one.
+        // There may be no node at the address of a failed member.
         let behind = if record.state.is_live() { Behind::Relayed } else { Behind::Nothing };
         // No probe takes longer, where all have one configuration.
         let longest = self.config.probe_interval.saturating_mul(self.config.health_max);

@@ -20,14 +20,14 @@ use super::{
 };
 use crate::{Error, text::Quoted, wire::message};
 
-/// What becomes of a member that is [removed](crate::Gossip::remove).
+/// The result of [removing](crate::Gossip::remove) a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Removal {
-    /// It counts as left, as if it had said so itself, and is listed for as long.
+    /// It counts as left, as if it had announced that itself, and is listed for as long.
     Leave,
-    /// It is reaped at once: it is not listed any more.
+    /// It is reaped at once: it is no longer listed.
     Reap,
 }
 
@@ -57,8 +57,8 @@ impl FromStr for Removal {
 }
 
 impl Node {
-    /// Removes a failed member from the cluster, in the views of all. A member that comes back later, by a restart or because
-    /// it was alive all along, is listed again. For a member that has left, [`Removal::Leave`] changes nothing.
+    /// Removes a failed member from the cluster, in the views of all. A member that returns later, by a restart or because
+    /// it was alive, is listed again. For a member that has left, [`Removal::Leave`] changes nothing.
     ///
     /// # Errors
     /// [`Error::StillLive`] if it is alive or suspected, or this node; [`Error::UnknownMember`] if it is not listed;
@@ -115,8 +115,8 @@ impl Node {
         }
     }
 
-    /// Whether a member becomes a tombstone at once as it is said to be reaped: here that was decided, or it has departed for so
-    /// long that it has had its time to refute.
+    /// Whether a member becomes a tombstone at once when it is to be reaped: this node decided that, or the member has
+    /// departed for so long that it has had its time to refute.
     pub(super) fn may_be_reaped(&self, id: MemberId, origin: Origin) -> bool {
         let Record { state, since, .. } = self.table.get(id);
         !state.is_live() && (origin == Origin::Own || self.now.since(*since) >= self.config.gossip_to_failed)

@@ -33,7 +33,7 @@ impl Node {
             Input::SetAddr(addr) => self.set_addr(now, *addr),
             Input::AddressPresent(present) => self.set_address_present(now, *present),
             Input::Leave => self.leave(now),
-            // What it refused then, it refuses again.
+            // A removal that was refused then is refused again.
             Input::Remove(name, removal) => _ = self.remove(now, name, *removal),
             Input::WantRoom(bytes) => self.want_room(now, *bytes),
             Input::AskForToken { name, epoch } => {

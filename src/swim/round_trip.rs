@@ -15,16 +15,16 @@ const SAMPLES: usize = 4;
 /// Round trips that differ by less, or by less than an eighth, are as good as equal: busy hosts add as much.
 const NOISE: Duration = Duration::from_millis(1);
 
-/// How long a datagram takes to a member and back: see [`Gossip::rtt`](crate::Gossip::rtt).
+/// The round-trip time of a datagram to a member: see [`Gossip::rtt`](crate::Gossip::rtt).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Rtt {
-    /// The second smallest of the last [`samples`](Self::samples), or the only one. It shows how far a member is. How long its
-    /// answers take at present, under load as well, is [`ProbeStats::round_trip`](crate::ProbeStats::round_trip).
+    /// The second smallest of the last [`samples`](Self::samples), or the only one. It is a measure of distance. The time
+    /// that answers take at present, with the effect of load, is [`ProbeStats::round_trip`](crate::ProbeStats::round_trip).
     pub time: Duration,
-    /// How many probes it is drawn from: at most 4.
+    /// The number of probes that it is taken from: at most 4.
     pub samples: usize,
-    /// How long ago the last of them was answered.
+    /// How long ago the last of these was answered.
     pub age: Duration,
 }
 

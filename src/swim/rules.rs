@@ -1,6 +1,6 @@
 //! Rules that a unit test of the simulator can switch off, to see that it notices.
 
-/// What holds whatever others say.
+/// A rule that holds whatever others claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
     /// Departures that others claim faster than they are refuted, or in future epochs, are not believed.

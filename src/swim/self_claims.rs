@@ -31,7 +31,7 @@ use crate::wire::message::{Alive, Message};
 
 /// Probe intervals between two questions to the holder that the name was yielded to.
 const CONFLICT_CHECK: u32 = 5;
-/// So many of them in a row must go unanswered until this node resumes.
+/// How many of them in a row must go unanswered until this node resumes.
 const CONFLICT_SILENT: u32 = 2;
 
 /// Addresses of past lives that are remembered to be silent; the first makes room.
@@ -67,7 +67,7 @@ pub(super) struct NameConflict {
 }
 
 impl NameConflict {
-    /// The holder did not answer; says whether it counts as gone.
+    /// The holder did not answer. Returns whether it counts as gone.
     fn count_silence(&mut self) -> bool {
         self.unanswered += 1;
         self.unanswered >= CONFLICT_SILENT
@@ -261,7 +261,7 @@ impl Node {
         }
     }
 
-    /// Nobody answered to the name there: the claim was outdated, or the holder of the name is gone.
+    /// No node answered to the name there: the claim was outdated, or the holder of the name is gone.
     pub(super) fn dismiss_conflict(&mut self, claimed: Identity) {
         let ours = self.table.get(MemberId::SELF).identity;
         if self.phase == Phase::Live && claimed >= ours {
@@ -273,7 +273,8 @@ impl Node {
         }
     }
 
-    /// Nobody answered to the name where a past life of it was, before the join goes on: a node that is starting supersedes it.
+    /// No node answered to the name at the address of an earlier life, before the join goes on: a node that is starting
+    /// supersedes that life.
     pub(super) fn past_life_is_silent(&mut self, claimed: Identity, asked: SocketAddr) {
         self.conflict.note_silence(asked, claimed);
         if self.phase == Phase::Starting {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{join::JoinId, question::Question, time::Time, transmit::Transmit, upper_layer::Life};
 
-/// What a stream is for.
+/// The purpose of a stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Purpose {
     /// Another node opened it.
@@ -25,7 +25,7 @@ pub(super) enum Purpose {
     },
     /// The stream part of a question, and the number of the ping that asks the same.
     Ask(Question, u32),
-    /// Of the layer above, with this member.
+    /// A stream of the data layer, with this member.
     Data(Life),
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Session {
     pub(super) step: Step,
     /// The name that the caller, another node, gave.
     pub(super) caller: Arc<str>,
-    /// Whether the caller has shown that it is who it says.
+    /// Whether the caller has proven its name.
     pub(super) proven: bool,
     /// It has introduced itself: once is enough.
     pub(super) introduced: bool,

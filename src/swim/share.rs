@@ -11,8 +11,8 @@ use super::{
 };
 use crate::address::host_of;
 
-/// Whom a share belongs to: a host, which is an IPv4 address or the /64 of an IPv6 address. Where no other host is known, as in
-/// a cluster on one machine, it is an address: the members there have the whole.
+/// The account of a share: a host, which is an IPv4 address or the /64 of an IPv6 address. Where no other host is known, as
+/// in a cluster on one machine, it is an address: the members there have the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Account(SocketAddr);
 

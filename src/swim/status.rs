@@ -1,4 +1,4 @@
-//! How a node stands in its cluster, and how its probes of each member go: for programs and people that watch over it.
+//! The standing of a node, and its probes of each member, for programs and people that monitor it.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -14,24 +14,24 @@ use super::{
 };
 use crate::{Error, text::Quoted};
 
-/// How a node stands in its cluster.
+/// The standing of a node in its cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Standing {
-    /// It contacts its seeds, and no other node was told of it yet.
+    /// It contacts its seeds, and no other node knows it yet.
     Starting,
     /// It is a member among others.
     Joined,
-    /// It is live, and the only live member that it knows.
+    /// It is live, and knows no other live member.
     Alone,
-    /// Others do not reach it at the address that it advertises, or that is not an address of this host any more:
-    /// [`Status::problems`] says which.
+    /// Others do not reach it at its advertised address, or that is no longer an address of this host: [`Status::problems`]
+    /// says which.
     Unreachable,
-    /// It was declared failed more than once while it had trouble of its own (a stall, or several probes that failed while all
-    /// relays were silent), and comes back once that is over (flap damping; the problem is that of Rapid, §7).
+    /// It was declared failed more than once while it had trouble of its own (a stall, or several probes that failed while
+    /// all relays were silent), and refutes once that is over (flap damping; the problem is that of Rapid, §7).
     Away,
-    /// Another live node holds its name. This one watches on, and takes the name back once the other is silent.
+    /// Another live node holds its name. This one only watches, and takes the name back once the other is silent.
     Displaced,
     /// It is leaving, or has left.
     Leaving,
@@ -65,7 +65,7 @@ impl Standing {
     }
 }
 
-/// One word: its name in lower case.
+/// As one word: its name in lower case.
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -92,21 +92,21 @@ impl FromStr for Standing {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum HealthDoubt {
-    /// A probe failed, and the relays that were asked said nothing either: datagrams of this node may get lost.
+    /// A probe failed, and the relays that were asked sent no nack either: this node's datagrams may be lost.
     Silence,
-    /// It was held up, by a busy machine or a pause.
+    /// It was stalled, by a busy machine or a pause.
     Stall,
     /// Another member suspected it, or declared it failed.
     Accused,
 }
 
-/// That a node doubts its own health.
+/// A node's doubt of its own health.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Doubt {
-    /// Why.
+    /// The reason.
     pub why: HealthDoubt,
-    /// When it came about.
+    /// The time when it arose.
     pub at: Time,
 }
 
@@ -120,24 +120,24 @@ impl fmt::Display for HealthDoubt {
     }
 }
 
-/// What [`Gossip::status`](crate::Gossip::status) says of a node, at one moment.
+/// The status of a node at one moment, from [`Gossip::status`](crate::Gossip::status).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Status {
-    /// How it stands.
+    /// Its standing.
     pub standing: Standing,
-    /// The live members that it knows; itself included, unless it leaves or has ended.
+    /// The number of live members that it knows, itself included, unless it leaves or has ended.
     pub live: usize,
-    /// Awareness: 0 is well. Intervals and timeouts of its probes are this score plus 1 times as long as configured.
+    /// Awareness: 0 is the best. Intervals and timeouts of its probes are this score plus 1 times as long as configured.
     pub health_score: u32,
-    /// Why the score rose last, and when; `None` if it never did.
+    /// The reason and time of the last rise of the score; `None` if it never rose.
     pub doubt: Option<Doubt>,
-    /// When a seed was reached last, one of the configuration or of a join.
+    /// When a seed of the configuration or of a join was last reached.
     pub seeds_reached: Option<Time>,
-    /// What hinders others from reaching it, or it from reaching others by datagram.
+    /// What keeps others from reaching it, or it from reaching others by datagram.
     pub problems: Vec<ReachProblem>,
-    /// How the clocks of members compare with this node's. The datagrams of a node that has a key tell: `None` without one,
-    /// before a member was heard for some seconds, and from [`Node::status`], which has no wall clock.
+    /// The comparison of members' clocks with this node's, from sealed datagrams: `None` without a key, before datagrams of
+    /// a member have arrived for some seconds, and from [`Node::status`], which has no wall clock.
     pub clocks: Option<Clocks>,
 }
 
@@ -153,25 +153,26 @@ impl fmt::Display for Status {
     }
 }
 
-/// How the clocks of members compare with this node's, by the time of sending in their sealed datagrams: those that came from
-/// a proven member within the last ten minutes. The time that a datagram was under way makes a clock seem behind by as much;
-/// the shortest of five to ten seconds counts, so that a difference is wrong by some milliseconds. From members that are
-/// heard from less often it is as old as what was heard last.
+/// The comparison of members' clocks with this node's, by the time of sending in their sealed datagrams: those that arrived
+/// from a proven member within the last ten minutes. The time that a datagram was under way makes a clock seem behind by as
+/// much; the shortest such time in five to ten seconds counts, so a difference is wrong by some milliseconds. For members
+/// that send less often, it is as old as their last datagram.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Clocks {
-    /// Members whose clocks were compared.
+    /// The number of members whose clocks were compared.
     pub compared: usize,
-    /// Those whose clock differs by more than [`LIMIT_MS`](Self::LIMIT_MS).
+    /// The number of those whose clock differs by more than [`LIMIT_MS`](Self::LIMIT_MS).
     pub off: usize,
-    /// By how many milliseconds the clock that differs most is ahead of this node's; negative if it is behind.
+    /// How many milliseconds the clock with the largest difference is ahead of this node's; negative if it is behind.
     pub largest_ms: i64,
     /// Which clock is wrong, if any.
     pub wrong: Option<WrongClock>,
 }
 
 impl Clocks {
-    /// A clock that differs by more milliseconds is off: a sixth of the 30 seconds beyond which datagrams are dropped.
+    /// A clock that differs by more milliseconds counts as off: a sixth of the 30 seconds beyond which datagrams are
+    /// dropped.
     pub const LIMIT_MS: u64 = 5_000;
 }
 
@@ -191,15 +192,15 @@ impl fmt::Display for Clocks {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum WrongClock {
-    /// This node's: at least two members, and more than half of all with this node, agree on how far it is off.
+    /// This node's: at least two members, and more than half of all including this node, agree on its difference.
     #[non_exhaustive]
     Own {
-        /// By how many milliseconds it is ahead of them; negative if it is behind.
+        /// How many milliseconds it is ahead of theirs; negative if it is behind.
         ahead_ms: i64,
     },
-    /// Those of some members: this node and those that agree with it are more than half.
+    /// Those of some members: this node and the members that agree with it are more than half.
     Members,
-    /// This node's or a member's: there are too few to tell, or too few agree.
+    /// It may be this node's or a member's: there are too few members to tell, or too few agree.
     Unclear,
 }
 
@@ -213,34 +214,34 @@ impl WrongClock {
     }
 }
 
-/// One word: its name in lower case.
+/// As one word: its name in lower case.
 impl fmt::Display for WrongClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-/// How this node's probes of a member go: see [`Gossip::probe_stats`](crate::Gossip::probe_stats).
+/// This node's recent probes of a member: see [`Gossip::probe_stats`](crate::Gossip::probe_stats).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ProbeStats {
     /// The smoothed round-trip time of direct pings by datagram (SRTT of RFC 6298, §2); `None` before the first answer. It
-    /// follows load, and suits timeouts; to compare members take [`Gossip::rtt`](crate::Gossip::rtt).
+    /// includes the effect of load, and suits timeouts; [`Gossip::rtt`](crate::Gossip::rtt) is better to compare members.
     pub round_trip: Option<Duration>,
     /// Its mean deviation (RTTVAR).
     pub deviation: Option<Duration>,
-    /// When this node heard from it for certain the last time.
+    /// When this node last heard from it for certain.
     pub heard: Option<Time>,
     /// Probes in a row that it did not answer; counted up to 255.
     pub missed: u32,
     /// Probes in a row that it answered by stream alone: datagrams do not get through.
     pub saved_by_stream: u32,
-    /// By how many milliseconds its clock is ahead of this node's, as [`Clocks`] has it; negative if it is behind.
+    /// How many milliseconds its clock is ahead of this node's, as in [`Clocks`]; negative if it is behind.
     pub clock_ahead_ms: Option<i64>,
 }
 
 impl Node {
-    /// How this node stands.
+    /// The status of this node.
     #[must_use]
     pub fn status(&self) -> Status {
         let problems = self.reach.problems().chain(self.carrier.problem()).cloned().collect();
@@ -267,7 +268,7 @@ impl Node {
         }
     }
 
-    /// How this node's probes of a member go; `None` for itself and for names that are not listed.
+    /// This node's recent probes of a member; `None` for this node itself and for names that are not listed.
     #[must_use]
     pub fn probe_stats(&self, name: &str) -> Option<ProbeStats> {
         let id = self.table.find(name).filter(|id| *id != MemberId::SELF)?;

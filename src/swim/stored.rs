@@ -200,7 +200,7 @@ stored! {
     StreamId in StreamIdForm;
 }
 
-/// What serde takes for such a type: a reference to write it, or the type itself, as it was read.
+/// Such a type in serde: a reference to write it, or the value that was read.
 #[derive(Debug)]
 pub(crate) struct InForm<T>(pub(crate) T);
 

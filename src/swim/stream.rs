@@ -1,4 +1,4 @@
-//! Streams: which are open, what each is for, and what comes of it when it ends.
+//! Streams: which are open, the purpose of each, and the effect of its end.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,12 +26,11 @@ pub(super) const MAX_STREAMS: usize = 160;
 /// Exchanges that this node has begun and not ended.
 const MAX_OWN_SYNCS: usize = 4;
 
-/// A stream, in all calls about it.
+/// The identifier of a stream in all calls about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub(super) u64);
 
-/// What to do next with a stream. A driver fails a stream with a step that it does not know, as
-/// [`NotTried`](StreamFailure::NotTried).
+/// The next step of a stream. A driver that does not know a step fails the stream as [`NotTried`](StreamFailure::NotTried).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamStep {
@@ -43,36 +42,36 @@ pub enum StreamStep {
     Close,
 }
 
-/// How a stream failed.
+/// Why a stream failed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamFailure {
-    /// Nobody listens at the address.
+    /// Nothing listens at the address.
     Refused,
     /// It took too long, or was cut off.
     TimedOut,
-    /// What came was not the protocol.
+    /// The received data was not of this protocol.
     Rejected,
-    /// The driver could not begin, or gave it up for work of its own: its queue is full, there is no thread or
-    /// descriptor for it, the local address does not work, the node stops. It says nothing about the peer.
+    /// The driver could not begin, or gave it up for its own reasons: its queue is full, there is no thread or descriptor
+    /// for it, the local address does not work, or the node stops. This says nothing about the peer.
     NotTried,
 }
 
-/// What a stream that this node opens is for, as far as a driver must know.
+/// The kind of a stream that this node opens, as far as it matters to a driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamKind {
-    /// Tables are exchanged: a sync. It may take long.
+    /// An exchange of tables: a sync. It may take long.
     Exchange,
-    /// The same with an address that may be dead, as one of up to 24 attempts that race: none may keep another waiting, and
-    /// the node gives some up ([`Node::is_open`]).
+    /// The same with an address that may be dead, as one of up to 24 racing attempts: none may delay another, and the node
+    /// gives some up ([`Node::is_open`]).
     Join,
-    /// The stream ping of a probe, or a datagram by stream, on which a verdict or a leave depends: nothing else may keep it
-    /// waiting.
+    /// The stream ping of a probe, or a datagram by stream, on which a verdict or a leave depends: it must wait for nothing
+    /// else.
     Urgent,
     /// A stream ping that asks whether the holder of a name still answers. Others can cause it.
     Question,
-    /// Of the layer above: messages and data. Nothing of the protocol waits for it.
+    /// A stream of the data layer: messages and data. Nothing of the protocol waits for it.
     Data,
 }
 
@@ -110,7 +109,7 @@ impl Node {
             _ => (Step::SendHello, StreamKind::Exchange),
         };
         let syncs = matches!(purpose, Purpose::Sync);
-        // Nobody holds several.
+        // No member holds several.
         let is_sync = |purpose: &Purpose| matches!(purpose, Purpose::Sync);
         if syncs && self.has_opened_to(self.account_of(addr), is_sync) {
             return None;
@@ -131,7 +130,7 @@ impl Node {
         Some(stream)
     }
 
-    /// The driver begins to work on a stream: from now on it may take its timeout.
+    /// The driver begins to work on a stream: its timeout counts from now on.
     pub fn stream_began(&mut self, now: Time, stream: StreamId) {
         self.given(now, || Input::StreamBegan(stream));
         self.advance(now);
@@ -145,7 +144,7 @@ impl Node {
         }
     }
 
-    /// Takes in a stream that another node opened, or `None` if there are too many.
+    /// Takes a stream that another node opened; `None` if there are too many.
     pub fn accept_stream(&mut self, now: Time, from: SocketAddr) -> Option<StreamId> {
         self.given(now, || Input::AcceptStream { from });
         self.advance(now);
@@ -189,7 +188,7 @@ impl Node {
         stream
     }
 
-    /// Whether the node has not given up a stream; if it has, its driver may drop it.
+    /// Whether a stream is still wanted; if not, its driver may drop it.
     #[must_use]
     pub fn is_open(&self, stream: StreamId) -> bool {
         self.streams.sessions.contains_key(&stream)
@@ -201,7 +200,7 @@ impl Node {
         }
     }
 
-    /// The stream could not be opened, broke off or took too long.
+    /// The stream could not be opened, broke or took too long.
     pub fn handle_stream_failure(&mut self, now: Time, stream: StreamId, failure: StreamFailure) {
         self.given(now, || Input::StreamFailed(stream, failure.clone()));
         self.advance(now);

@@ -1,4 +1,4 @@
-//! Suspects: who becomes one, who confirms it, and what happens when a suspicion runs out.
+//! Suspects: their suspicions, confirmations and timeouts.
 
 use std::sync::Arc;
 
@@ -86,7 +86,7 @@ impl Node {
         (concerns && self.check_plausible(Some(id), identity)).then_some(id)
     }
 
-    /// Suspects a member, unless it already is under this identity; says whether that changed anything.
+    /// Suspects a member, unless it already is a suspect under this identity. Returns whether that changed anything.
     pub(super) fn raise_suspicion(&mut self, id: MemberId, identity: Identity) -> bool {
         let record = self.table.get(id);
         let was_alive = record.state == MemberState::Alive;
@@ -165,7 +165,7 @@ impl Node {
         });
     }
 
-    /// Changes a suspicion, if there is one, and moves its deadline along; says whether `change` says that it did.
+    /// Changes a suspicion, if there is one, and moves its deadline along. Returns what `change` returns.
     fn change_suspicion(&mut self, id: MemberId, change: impl FnOnce(&mut Suspicion) -> bool) -> bool {
         let Some(suspicion) = self.table.suspicion_mut(id) else { return false };
         let before = suspicion.deadline();
@@ -182,7 +182,7 @@ impl Node {
         // Trouble can be caused from outside, so that it extends nothing for ever, nor until departures are forgotten.
         let longest = self.config.probe_interval.saturating_mul(LONGEST).min(self.config.forget_after / 2);
         let troubled = self.has_trouble() && !self.table.most_are_suspected() && now.since(since) < longest;
-        // A leaving node declares nobody failed.
+        // A leaving node declares no member failed.
         if self.is_leaving() {
             return;
         }

@@ -39,13 +39,13 @@ impl Suspicion {
     pub(super) fn in_cluster(config: &Config, started: Time, n: usize, able: usize, most: bool) -> Self {
         let k = confirmations(config, able, most);
         let min = min_timeout(config.suspicion_mult, config.probe_interval, n);
-        // An accusation that nobody can confirm has twice the timeout.
+        // An accusation that no member can confirm has twice the timeout.
         let min =
             if config.lha_suspicion && k == 0 && config.suspicion_confirmations > 0 { min * 2 } else { min };
         Self::new(started, min, min.saturating_mul(config.suspicion_max_mult), k)
     }
 
-    /// Adds an accuser and says whether that changes anything: it is unknown so far, and still able to shorten the wait.
+    /// Adds an accuser. Returns whether that changes anything: it is a new one, and can still shorten the wait.
     pub(super) fn accuse(&mut self, accuser: &Arc<str>) -> bool {
         let room = self.accusers.len() <= self.k as usize && self.accusers.len() < MAX_ACCUSERS;
         let changed = room && !self.accusers.contains(accuser);
@@ -67,9 +67,9 @@ impl Suspicion {
         }
     }
 
-    /// An unconfirmed suspicion is extended by its full timeout, once, and again as long as this node is `troubled`; says
-    /// whether it was. The only accuser may have bad connectivity and have told nobody, the suspect included. Not where too
-    /// few members are `able` to confirm, this node included.
+    /// Extends an unconfirmed suspicion by its full timeout, once, and again as long as this node is `troubled`. Returns
+    /// whether it did. The only accuser may have bad connectivity and may have reached no other member, not even the
+    /// suspect. There is no extension where too few members are `able` to confirm, this node included.
     pub(super) fn put_off(&mut self, now: Time, able: usize, troubled: bool) -> bool {
         let alone = self.is_unconfirmed() && able > self.k as usize;
         let first = !std::mem::replace(&mut self.put_off, true);
@@ -80,7 +80,7 @@ impl Suspicion {
         extended
     }
 
-    /// Nobody has confirmed it, though somebody could.
+    /// No member has confirmed it, though others could.
     pub(super) fn is_unconfirmed(&self) -> bool {
         self.k > 0 && self.accusers.len() <= 1
     }
@@ -91,7 +91,7 @@ impl Suspicion {
         Verdict { origin, accusers, suspected: Some(since), waited: now.since(since) }
     }
 
-    /// Whether a member has been suspected for twice as long as a suspicion takes that nobody confirms.
+    /// Whether a member has been suspected for twice as long as an unconfirmed suspicion takes.
     pub(super) fn is_overdue(&self, suspected: Duration) -> bool {
         suspected >= self.max.saturating_mul(2)
     }

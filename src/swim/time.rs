@@ -1,4 +1,4 @@
-//! The core's notion of time: whatever its driver says it is.
+//! The core's time, which its driver provides.
 
 use std::{fmt, ops::Add, time::Duration};
 
@@ -25,7 +25,7 @@ impl Time {
     /// The origin.
     pub const ZERO: Time = Time { nanos: 0 };
 
-    /// The last moment that can be told, 584 years after the origin.
+    /// The latest time that can be expressed, 584 years after the origin.
     pub const MAX: Time = Time { nanos: u64::MAX };
 
     /// The moment this long after the origin.

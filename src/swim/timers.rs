@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{member::MemberId, stream::StreamId, time::Time};
 
-/// What is due. At most one deadline each.
+/// A kind of deadline. Each has one deadline at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) enum Timer {
     /// The probe round ends and the next begins.

@@ -1,4 +1,4 @@
-//! What is to be sent by datagram, and how it is written: with the newest updates, when the driver asks for it.
+//! Datagrams that are to be sent, and how they are written: with the newest updates, when the driver asks for them.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -73,16 +73,16 @@ pub(super) enum Content {
     Updates,
 }
 
-/// What goes behind a ping.
+/// The content after a ping.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Behind {
-    /// No update: others may have caused the ping, and are not to choose to whom updates are sent, and so counted as sent.
+    /// No update: others may have caused the ping, and must not choose the recipients of updates, which would count as sent.
     Nothing,
     /// Updates, the one about this member before all others.
     Updates(Option<Arc<str>>),
     /// Updates, in a ping that another member asked for.
     Relayed,
-    /// What is said of this member.
+    /// The claim about this member.
     Claim(Box<Introduction>),
 }
 
@@ -118,19 +118,19 @@ pub(super) enum Way {
     Back,
 }
 
-/// Where a datagram goes.
+/// The destination of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Destination {
     /// The address.
     pub addr: SocketAddr,
-    /// A hash of the name of the member it is for. A driver that seals datagrams binds it in, so that nobody else
-    /// takes them.
+    /// A hash of the name of the member it is for. A driver that seals datagrams includes it, so that no other node accepts
+    /// them.
     pub recipient: u32,
 }
 
 impl Node {
-    /// Writes the next datagram into `buffer`, replacing what it held, and says whereto.
+    /// Writes the next datagram into `buffer`, replacing its content, and returns the destination.
     pub fn poll_transmit(&mut self, buffer: &mut Vec<u8>) -> Option<Destination> {
         if self.transmits.is_empty() {
             return None;
@@ -148,7 +148,7 @@ impl Node {
         None
     }
 
-    /// Writes it, and says whether there is something to send.
+    /// Writes it. Returns whether there is something to send.
     pub(super) fn encode(&mut self, transmit: &Transmit, buffer: &mut Vec<u8>, way: Way) -> bool {
         let Transmit { to, mark, shown, ref content, most } = *transmit;
         let is_it = |record: &Record| record.addr == to || shown != 0 && record.contact.given == shown;
@@ -256,7 +256,7 @@ impl Node {
         }
     }
 
-    /// Tells a live member the digest, once it is settled; says whether the member is live.
+    /// Sends a live member the digest, once it is settled. Returns whether the member is live.
     fn put_digest(&mut self, packet: &mut packet::Writer<'_>, id: MemberId) -> bool {
         let is_live = self.table.get(id).state.is_live();
         let digest = self.settled_digest();

@@ -61,7 +61,7 @@ struct Place {
 
 const OUTSIDE: Place = Place { links: [UNLINKED; 2], sent: NONE, drawn: false };
 
-/// What an update is about, by a number: small ones, as each takes a place in an array.
+/// The subject of an update, as a number: a small one, since each takes a place in an array.
 pub(crate) trait Subject: Copy {
     fn of(number: u32) -> Self;
     fn number(self) -> u32;
@@ -77,10 +77,10 @@ impl Subject for MemberId {
     }
 }
 
-/// What there is of a packet.
+/// The room in a packet.
 struct Room {
     left: usize,
-    /// What the next list is to have.
+    /// The room that is reserved for the next list.
     keeps: usize,
     /// Updates that did not fit.
     misses: usize,
@@ -99,7 +99,7 @@ pub(crate) struct UpdateQueue<S> {
     places: Vec<Place>,
     /// One for each number of transmissions.
     lists: Vec<List>,
-    /// Whose last turn is longest ago first.
+    /// First the one whose last turn is longest ago.
     turns: List,
     len: usize,
     drawn: Vec<S>,
@@ -142,7 +142,7 @@ impl<S: Subject> UpdateQueue<S> {
         self.places.get(id.number() as usize).is_some_and(|place| place.sent != NONE)
     }
 
-    /// What there are updates about.
+    /// The subjects of the queued updates.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn subjects(&self) -> impl Iterator<Item = S> {
         (0..self.places.len() as u32).map(S::of).filter(|subject| self.contains(*subject))
@@ -162,9 +162,9 @@ impl<S: Subject> UpdateQueue<S> {
         (self.turns, self.len) = (EMPTY, 0);
     }
 
-    /// Offers updates to `put`, which says whether it fitted and how much room is left: the one whose last turn is longest
-    /// ago, then the least sent until half of the rest is taken, then those whose last turn is longest ago. What was put
-    /// counts as sent once, and is done after `limit` times; without a limit it does not count.
+    /// Offers updates to `put`, which returns the remaining room if the update fitted: first the one whose last turn is
+    /// longest ago, then the least sent until half of the rest is taken, then those whose last turn is longest ago. An
+    /// update that was put counts as sent once, and is done after `limit` times; without a limit it does not count.
     pub(crate) fn draw(&mut self, limit: Option<u32>, room: usize, mut put: impl FnMut(S) -> Option<usize>) {
         if self.is_empty() {
             return;
@@ -241,7 +241,7 @@ impl<S: Subject> UpdateQueue<S> {
         link(&mut self.places, BY_TRANSMISSIONS, &mut self.lists[sent as usize], at, urgency);
     }
 
-    /// Says how often it was sent.
+    /// Returns how often it was sent.
     fn unlink_transmitted(&mut self, at: u32) -> u32 {
         let sent = self.places[at as usize].sent;
         unlink(&mut self.places, BY_TRANSMISSIONS, &mut self.lists[sent as usize], at);
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_whoever_waits_longest_come_the_least_sent_and_urgent_updates_before_routine() {
+    fn behind_the_longest_waiting_update_come_the_least_sent_and_urgent_ones_before_routine() {
         let mut queue = UpdateQueue::default();
         queue.push(MemberId(1), Urgency::Routine);
         assert_eq!(draw_all(&mut queue, 9, 1), [1]);

@@ -1,5 +1,5 @@
-//! What the protocol offers to the layer above it ([`data`](crate::data)): whose sections arrived, room in packets to members,
-//! rounds of gossip, and streams. It knows nothing of what is in them, and no rule of membership depends on it.
+//! The interface of the protocol to the [data layer](crate::data): the sender of its sections, room in packets to members,
+//! rounds of gossip, and streams. The protocol does not know their content, and no rule of membership depends on it.
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -43,7 +43,7 @@ impl Life {
 pub(super) struct UpperLayer {
     /// The live member that is proven to have sent the sections for the layer above in the last input, if there were any.
     sender: Option<MemberId>,
-    /// Whom the packet that was written last goes to, if more may be added to it.
+    /// The recipient of the packet that was written last, if more may be added to it.
     pub(super) recipient: Option<MemberId>,
     /// After how many transmissions what is added to that packet is done; `None`: it does not count as one.
     pub(super) limit: Option<u32>,
@@ -114,8 +114,9 @@ impl Node {
         self.upper.sender.map(|id| Life::of(self.table.get(id)))
     }
 
-    /// Whom the datagram or frame that was written last goes to, if sections may be added to it; and after how many
-    /// transmissions what is added is done, if this one counts: what others caused does not, as for updates.
+    /// The recipient of the datagram or frame that was written last, if sections may be added to it; and after how many
+    /// transmissions an addition is done, if this packet counts as one: a packet that others caused does not, as for
+    /// updates.
     pub(crate) fn data_recipient(&self) -> Option<(Life, Option<u32>)> {
         self.upper.recipient.map(|id| (Life::of(self.table.get(id)), self.upper.limit))
     }
@@ -237,7 +238,7 @@ impl Node {
         self.metrics.dropped_malformed += 1;
     }
 
-    /// So many bytes were added to the datagram that was written last.
+    /// This many bytes were added to the datagram that was written last.
     pub(crate) fn count_added(&mut self, bytes: usize) {
         self.metrics.bytes_sent += bytes as u64;
     }
@@ -313,7 +314,7 @@ impl Node {
         }
     }
 
-    /// With whom a stream of the layer above is, if it is one.
+    /// The member of a stream of the data layer, if it is one.
     pub(crate) fn data_stream(&self, stream: StreamId) -> Option<&Life> {
         match &self.streams.sessions.get(&stream)?.purpose {
             Purpose::Data(life) => Some(life),

@@ -63,7 +63,7 @@ impl Guesses {
     }
 }
 
-/// Pings besides the probes that are not answered yet, with whom each is to reach; the oldest is at the front.
+/// Pings besides the probes that are not answered yet, with the intended recipients; the oldest is at the front.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Pinged<T> {
     pub(super) waiting: VecDeque<(u32, T)>,
@@ -78,7 +78,7 @@ impl<T> Pinged<T> {
         Self { waiting: VecDeque::new(), bound }
     }
 
-    /// Says whether an older ping had to make room.
+    /// Adds a ping. Returns whether an older one had to make room.
     pub(super) fn push(&mut self, seq: u32, whom: T) -> bool {
         let full = self.waiting.len() == self.bound && self.waiting.pop_front().is_some();
         self.waiting.push_back((seq, whom));
@@ -106,7 +106,7 @@ pub(super) struct Sender {
     pub(super) token: u32,
     /// The record of this name, if there was one: see [`Node::id_of`].
     record: Option<Occupant>,
-    /// It is who the header says.
+    /// Whether the sender is proven to be the one in the header.
     pub(super) proven: bool,
     /// It was not met before this datagram.
     new: bool,
@@ -117,7 +117,7 @@ pub(super) struct Sender {
     pub(super) received: usize,
 }
 
-/// What is kept of a sender until it can be answered.
+/// The part of a sender that is stored until it can be answered.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct ReplyTo {
     pub(super) source: SocketAddr,
@@ -176,7 +176,7 @@ impl Node {
         let id = shown
             .or_else(|| self.table.find_mark_rather_met(mark, |record| record.addr == source))
             .or_else(|| self.table.find_mark(mark, |_| true));
-        // In a name of nobody in the table it is that of a join or of an introduction.
+        // Under a name that is not in the table, it is the token of a join or of an introduction.
         if shown.is_none() && token != 0 && id.is_some() {
             self.guesses.count_in(now, interval);
         }
@@ -274,7 +274,7 @@ impl Node {
         if let Some(token) = token {
             contact.held = token;
         }
-        // It has shown the token before and does not any more: it was restarted, and may know nobody.
+        // It has shown the token before and does not any more: it was restarted, and may know no member.
         let forgot = contact.shown && sender.token != contact.given;
         if forgot {
             contact.shown = false;
@@ -379,8 +379,9 @@ impl Node {
         1 + self.name.len() + behind
     }
 
-    /// Has a member probed soon at its own address, after a ping in its name from another. (From its own address it will
-    /// show the token that it was just given.) No turn is spent on it: in a young cluster such pings come all the time.
+    /// Makes a member be probed soon at its own address, after a ping in its name from another. (From its own address it
+    /// will show the token that it was just given.) This takes no out-of-turn probe: in a young cluster such pings come all
+    /// the time.
     fn probe_at_home(&mut self, id: MemberId, source: SocketAddr) {
         let record = self.table.get(id);
         if record.state.is_live() && record.addr != source && self.count_challenge(id, false) {
@@ -444,7 +445,8 @@ impl Node {
     ) -> bool {
         let Some((name, addr)) = self.challenges.take(seq) else { return false };
         let waiting = self.transmits.len();
-        // A member that took them before was challenged since somebody spoke in its name, and hears of them in its turn.
+        // A member that took them before was challenged because a claim was made in its name, and receives updates in its
+        // turn.
         let took = self.takes_updates_at(&name, addr);
         self.on_direct_answer(sender, &name, addr, token);
         if sender.mark == hash::member(&name)

@@ -1,4 +1,4 @@
-//! Verdicts: that a member has failed, with the evidence for it, and from whom a node knows what it tells.
+//! Verdicts: a member has failed, with the evidence for it; and the origin of an event or a verdict.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::time::Time;
 use crate::text::Escaped;
 
-/// From whom a node knows what it tells.
+/// From whom a node has an event or a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -15,7 +15,7 @@ pub enum Origin {
     /// This node itself: the suspicion that it held was not refuted in time, or it is the one that leaves, or that removed
     /// the member.
     Own,
-    /// The member whom it is about.
+    /// The member that the event is about.
     Member,
     /// Another member.
     Others,
@@ -23,7 +23,7 @@ pub enum Origin {
     Successor,
 }
 
-/// One word, as serde has it.
+/// As one word, as in serde.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -35,18 +35,18 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The evidence for a failure, as this node saw it (SWIM §4.2, Lifeguard §IV-B).
+/// The evidence for a failure in this node's view (SWIM §4.2, Lifeguard §IV-B).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Verdict {
-    /// Whose verdict it is: this node's own, or one that it was told.
+    /// Where the verdict comes from: this node, or another.
     pub origin: Origin,
     /// The members that accused it, in the order in which this node heard of them; itself among them if its own probe
     /// failed. Empty if this node heard of no suspicion before the verdict.
     pub accusers: Vec<Accuser>,
-    /// When this node first heard of the suspicion.
+    /// When this node first heard of the suspicion; `None` if it heard of none.
     pub suspected: Option<Time>,
-    /// How long the member had from then on to refute, until the verdict fell or was heard of.
+    /// How long the member had to refute, from then until this node reached or heard the verdict.
     pub waited: Duration,
 }
 
@@ -56,7 +56,7 @@ pub struct Verdict {
 pub struct Accuser {
     /// Its name.
     pub name: Arc<str>,
-    /// Whether it is this node itself.
+    /// Whether it is this node.
     pub is_own: bool,
 }
 

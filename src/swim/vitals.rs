@@ -7,18 +7,18 @@ use super::{
     node::Node,
 };
 
-/// What changes when a node has trouble of its own.
+/// The values that change when a node has trouble of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Vitals {
     /// Accusations against this node that it refuted.
     pub(crate) refutations: u64,
-    /// The incarnation that it is known as.
+    /// The incarnation of its own record.
     pub(crate) incarnation: u64,
-    /// Times it was held up.
+    /// How often it was stalled.
     pub(crate) stalls: u64,
-    /// How long the last time was.
+    /// How long the last stall was.
     pub(crate) last_stall: Duration,
-    /// Times it stayed away because it flapped.
+    /// How often it stayed away because it flapped.
     pub(crate) flaps_damped: u64,
     /// Awareness (Lifeguard §IV-A): 0 is well.
     pub(crate) health_score: u32,
@@ -41,7 +41,7 @@ impl Node {
         self.heard_from
     }
 
-    /// Whether a member that nobody accuses is at an address: then a stream that broke off says nothing of keys.
+    /// Whether a member that no other accuses has this address: a stream that breaks then says nothing about keys.
     pub(crate) fn is_alive_at(&self, addr: SocketAddr) -> bool {
         self.table.find_at(addr, |record| record.state == MemberState::Alive).is_some()
     }

@@ -1,4 +1,4 @@
-//! What members say to each other beyond who is there: messages and requests, broadcasts, key–values. One section each.
+//! The messages of the data layer: messages and requests, broadcasts, key–values. One section each.
 //!
 //! Their tags are a range of their own, which the protocol under them hands up unread (see [`is_data`]).
 
@@ -44,7 +44,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) payload: &'a [u8],
 }
 
-/// What became of an [`Ask`].
+/// The outcome of an [`Ask`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Answer<'a> {
     /// As in the ask.

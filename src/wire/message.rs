@@ -131,8 +131,7 @@ pub(crate) struct Removed<'a> {
     pub(crate) reap: bool,
 }
 
-/// Fields behind the last of a message as it was first. One that is not there, or that somebody else wrote, is as good as the
-/// value that is left out.
+/// Fields after the last one of a message's first version. A missing or unreadable one counts as the value that is left out.
 mod behind {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -170,7 +169,7 @@ pub(crate) struct Hello<'a> {
     pub(crate) name: &'a str,
     #[serde(with = "postcard::fixint::le")]
     pub(crate) digest: u64,
-    /// The same over those that were removed; 0 if nobody was.
+    /// The same over those that were removed; 0 if none was.
     #[serde(with = "behind::number", skip_serializing_if = "behind::is_zero")]
     pub(crate) removals: u64,
 }
@@ -229,7 +228,7 @@ pub(crate) struct KeyChange<'a> {
     pub(crate) key: &'a [u8],
 }
 
-/// What came of it: empty, or the problem.
+/// The result: empty, or the problem.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct KeyAnswer<'a> {
     pub(crate) problem: &'a str,

@@ -1,4 +1,4 @@
-//! What goes on the network: packets made of tagged sections, messages, tags, stream frames, and their sealing.
+//! The bytes on the network: packets made of tagged sections, messages, tags, stream frames, and their sealing.
 //!
 //! Owns every byte layout (`PROTOCOL.md` has the tables) and every size limit; decoding borrows from the
 //! input, allocates nothing and never panics. Knows no socket and no protocol rule.

@@ -29,13 +29,13 @@ pub struct Tags {
     encoded: Option<Arc<[u8]>>,
 }
 
-/// Bytes that are no valid tags.
+/// Bytes that are not valid tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TagsError;
 
 impl Tags {
-    /// Makes tags from pairs. Others' tags are taken as they come: a node that is refused what it says of itself can mend it,
-    /// but members must not vanish because of what they say.
+    /// Makes tags from pairs. The tags of other members are accepted with any content: a node whose own tags are refused can
+    /// correct them, but a member must not vanish because of its tags.
     ///
     /// # Errors
     /// [`Error::Invalid`] if a key is empty or comes twice, or if a key or value has a control character;
@@ -60,13 +60,13 @@ impl Tags {
         Self::of(&map)
     }
 
-    /// These tags, with `key` as `value`.
+    /// These tags, with `key` set to `value`.
     pub(crate) fn with(&self, key: &str, value: &str) -> Result<Self, Error> {
         check(key, value)?;
         Self::of(&self.iter().chain([(key, value)]).collect::<BTreeMap<_, _>>())
     }
 
-    /// Any map that is not too large.
+    /// Makes tags from any map that is not too large.
     pub(super) fn of<K: Ord + serde::Serialize, V: serde::Serialize>(
         map: &BTreeMap<K, V>,
     ) -> Result<Self, Error> {
@@ -109,7 +109,7 @@ impl Tags {
         self.encoded.as_deref().unwrap_or_default()
     }
 
-    /// The value of a key.
+    /// The value of a key, if there is one.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.iter().find_map(|(k, v)| (k == key).then_some(v))
@@ -120,7 +120,7 @@ impl Tags {
         TagsIter { rest: self.encoded().split_first().map_or(&[], |_| skip_count(self.encoded())) }
     }
 
-    /// Whether there are none.
+    /// Whether there are no tags.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.encoded.is_none()
@@ -174,7 +174,7 @@ impl Serialize for Tags {
     }
 }
 
-/// Fails if they are too large. What a member says is read as it was written: see [`Tags::new`].
+/// Fails if they are too large. Tags of a member are read with any content: see [`Tags::new`].
 impl<'de> Deserialize<'de> for Tags {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::of(&BTreeMap::<String, String>::deserialize(deserializer)?).map_err(D::Error::custom)

@@ -1,6 +1,6 @@
-//! The life of a cluster: it starts, shows tags, is watched for a while; one member crashes and one leaves.
+//! The life of a cluster: it starts, sets tags, and is watched for a while; then one member crashes and one leaves.
 //!
-//! Every scenario is this, in another network.
+//! Every scenario runs it in another network.
 
 use std::{
     collections::BTreeSet,
@@ -20,15 +20,15 @@ use crate::{
 pub(crate) struct Cluster {
     processes: Vec<Process>,
     folder: PathBuf,
-    /// How often whoever leaves does so.
+    /// How often the leaver leaves.
     leaves: u64,
     begun: u64,
 }
 
-/// Who does what in a life, and how long it may take.
+/// The roles in a life, and the time limits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan<'a> {
-    /// Shows the first tag.
+    /// The node that sets the first tag.
     pub(crate) speaker: &'a str,
     pub(crate) leaver: &'a str,
     pub(crate) victim: &'a str,
@@ -49,14 +49,14 @@ impl Cluster {
 
     pub(crate) fn start(&mut self, host: &Host, setup: &Setup) -> Result<(), Problem> {
         if self.processes.is_empty() {
-            // What the lab does to make hosts and filters is no part of the start.
+            // The time for creating hosts and filters does not count as part of the start.
             self.begun = now();
         }
         self.processes.push(Process::start(host, setup, &self.folder)?);
         Ok(())
     }
 
-    /// Starts a node once more that is gone.
+    /// Starts a node again that has ended.
     fn start_again(&mut self, name: &str) -> Result<(), Problem> {
         let folder = self.folder.clone();
         let again = self.process(name).start_again(&folder)?;
@@ -64,7 +64,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// The process of this name, of several lives the last.
+    /// The process of this name; of several lives the last.
     pub(crate) fn process(&mut self, name: &str) -> &mut Process {
         self.processes.iter_mut().rfind(|process| process.name == name).expect("it was started")
     }
@@ -77,7 +77,7 @@ impl Cluster {
         self.present().map(|process| process.name.clone()).collect()
     }
 
-    /// Waits until everybody who is there lists exactly those: how long after `from` the last one did.
+    /// Waits until every running node lists exactly the running ones. Returns how long after `from` the last one did.
     pub(crate) fn converge(&self, from: u64, limit: Duration) -> Result<Duration, String> {
         let names = self.names();
         let since = || self.present().map(|process| process.lists_since(&names)).collect::<Option<Vec<_>>>();
@@ -88,7 +88,8 @@ impl Cluster {
         })
     }
 
-    /// Waits until all others have told what `is` says: how long after `from` the last one did, or who did not.
+    /// Waits until all others have reported an event for which `is` holds. Returns how long after `from` the last one did,
+    /// or which did not.
     pub(crate) fn all_others(
         &self,
         but: &str,
@@ -105,7 +106,7 @@ impl Cluster {
         })
     }
 
-    /// Shows a tag, and waits until all others know it.
+    /// Sets a tag, and waits until all others know it.
     pub(crate) fn tag(&mut self, speaker: &str, value: &str, limit: Duration) -> Result<Duration, String> {
         let from = now();
         let tag = format!("round={value}");
@@ -115,12 +116,12 @@ impl Cluster {
         })
     }
 
-    /// A member leaves: how many others say so, how many say that it failed, of how many.
+    /// A member leaves. Returns how many others report it as left, how many as failed, and how many others there are.
     pub(crate) fn leave(&mut self, leaver: &str, limit: Duration) -> Result<(usize, usize, usize), Problem> {
         self.leave_by(leaver, limit, |process| process.command("leave"))
     }
 
-    /// The same, however it is told to.
+    /// The same with any way to make it leave.
     pub(crate) fn leave_by(
         &mut self,
         leaver: &str,
@@ -139,7 +140,7 @@ impl Cluster {
         Ok((count("left"), count("failed"), self.present().count()))
     }
 
-    /// A member crashes: how long until the last other one said so.
+    /// A member crashes. Returns how long the last other one took to report it.
     pub(crate) fn crash(
         &mut self,
         victim: &str,
@@ -149,13 +150,13 @@ impl Cluster {
         Ok(self.all_others(victim, at, limit, |told| told.kind == "failed" && told.name == victim))
     }
 
-    /// Who said that somebody failed who was there.
+    /// The reports that a running member failed.
     pub(crate) fn false_verdicts(&self) -> Vec<String> {
         let mut verdicts = Vec::new();
         for process in &self.processes {
             let failed = process.told().into_iter().filter(|told| told.kind == "failed");
             for told in failed {
-                // A later life at another address replaces the earlier one, which is told as failed then.
+                // A later life at another address replaces the earlier one, which is then reported as failed.
                 let lives = || self.processes.iter().filter(|accused| accused.name == told.name);
                 let accused =
                     lives().find(|accused| told.text.contains(&accused.addr)).or_else(|| lives().next_back());
@@ -172,7 +173,7 @@ impl Cluster {
         self.processes.iter().flat_map(Process::told).filter(|told| told.kind == "suspected").count()
     }
 
-    /// The whole life. What does not hold is in the report.
+    /// Runs the whole life. Conditions that do not hold are in the report.
     pub(crate) fn live(
         &mut self,
         plan: Plan<'_>,
@@ -184,7 +185,7 @@ impl Cluster {
         self.part(plan, report)
     }
 
-    /// All see all.
+    /// Waits until all see all.
     pub(crate) fn gather(&self, plan: Plan<'_>, report: &mut Report) {
         report.nodes = self.processes.len();
         let start = self.converge(self.begun, plan.patience);
@@ -192,7 +193,7 @@ impl Cluster {
         report.claim(Claim::AllSeeAll, start.is_ok(), || start.unwrap_err());
     }
 
-    /// A tag of the speaker, and of each in turn while it is quiet.
+    /// The speaker sets a tag; then each node does in turn, while the cluster is watched.
     fn talk(&mut self, plan: Plan<'_>, quiet: Duration, report: &mut Report) {
         let until = Instant::now() + quiet;
         let mut speakers: Vec<String> = self.names().into_iter().collect();
@@ -205,7 +206,7 @@ impl Cluster {
                 Ok(time) => slowest = slowest.max(time),
                 Err(seen) => problem = problem.or(Some(format!("{speaker}'s {seen}"))),
             }
-            // A pause between two, so that each is an update of its own.
+            // A pause between two tags, so that each is an update of its own.
             let rest = Duration::from_secs(1).min(until.saturating_duration_since(Instant::now()));
             std::thread::sleep(rest);
             if Instant::now() >= until {
@@ -257,7 +258,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Nobody said that it is not reached, or that datagrams get lost: neither by an event nor in its log.
+    /// No node reported that it is unreachable or that datagrams are lost: neither by an event nor in its log.
     pub(crate) fn tells_no_problem(&self, report: &mut Report) {
         let lost = |told: &Told| told.kind == "other" && told.text.starts_with("ReachabilityLost");
         let tells = |process: &&Process| {
@@ -270,11 +271,11 @@ impl Cluster {
         report.claim(Claim::NoProblemIsTold, told.is_empty(), || list(told));
     }
 
-    /// Nobody was accused who was there. What the nodes counted goes to their files.
+    /// No running member was reported as failed. The nodes' metrics go to their files.
     pub(crate) fn judge(&mut self, report: &mut Report) {
         let from = now();
         for process in &mut self.processes {
-            // Those that are over cannot be asked.
+            // Processes that have ended cannot be asked.
             let _ = process.command("metrics");
         }
         let all =
@@ -288,7 +289,7 @@ impl Cluster {
     }
 }
 
-/// Words with commas between.
+/// Words with commas between them.
 pub(crate) fn list<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
     let words: Vec<String> = words.into_iter().map(|word| word.as_ref().to_owned()).collect();
     words.join(", ")

@@ -1,4 +1,4 @@
-//! The lab: real nodes, each a process in a network namespace of its own, in networks that are not flat.
+//! The network scenarios: real nodes, each a process in a network namespace of its own, in networks that are not flat.
 //!
 //! ```text
 //! cargo test --test net                    all scenarios, some three minutes
@@ -9,9 +9,9 @@
 //! NET_NODE="PROGRAM ARGS" cargo test …     nodes of another library: what does not hold is printed, and fails nothing
 //! ```
 //!
-//! It needs Linux, root, `ip` and `nft`; a scenario whose needs are not met says what is missing. Each prints a row and
-//! asserts claims: conditions with deadlines, no figures. A claim that does not hold today is *known*, with its cause:
-//! whoever mends it strikes it from the scenario's list. What nodes said is in `target/tmp/net/SCENARIO/`.
+//! It needs Linux, root, `ip` and `nft`; a scenario whose requirements are missing prints which. Each scenario prints a row
+//! and asserts claims: conditions with deadlines, no figures. A claim that does not hold today is *known*, with its cause;
+//! the change that makes it hold removes it from the scenario's list. The nodes' output is in `target/tmp/net/SCENARIO/`.
 #![allow(clippy::disallowed_methods, reason = "it runs in real time, with deadlines")]
 
 mod life;
@@ -32,6 +32,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lexopt::prelude::*;
 use needs::Needs;
 use parking_lot::Mutex;
 use scenarios::{Lab, SCENARIOS, Scenario};
@@ -45,7 +46,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// What cargo and nextest say to a test program, as far as it matters here; other options of libtest change nothing.
+/// The options that cargo and nextest pass to a test program, as far as they matter here; other options of libtest have no
+/// effect.
 #[derive(Debug, Default)]
 struct Options {
     filters: Vec<String>,
@@ -56,25 +58,25 @@ struct Options {
 }
 
 impl Options {
-    fn parse(mut args: impl Iterator<Item = String>) -> Self {
-        let mut options = Self::default();
-        while let Some(arg) = args.next() {
-            match &*arg {
-                "--exact" => options.exact = true,
-                "--list" => options.list = true,
-                "--ignored" => options.ignored = true,
-                "--skip" => options.skipped.extend(args.next()),
-                "--test-threads" | "--format" | "--color" | "-Z" => drop(args.next()),
-                flag if flag.starts_with('-') => {}
-                _ => options.filters.push(arg),
+    fn parse(args: impl Iterator<Item = String>) -> Result<Self, lexopt::Error> {
+        let (mut options, mut parser) = (Self::default(), lexopt::Parser::from_args(args));
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Long("exact") => options.exact = true,
+                Long("list") => options.list = true,
+                Long("ignored") => options.ignored = true,
+                Long("skip") => options.skipped.push(parser.value()?.string()?),
+                Long("test-threads" | "format" | "color") | Short('Z') => drop(parser.value()?),
+                Long(_) | Short(_) => drop(parser.optional_value()),
+                Value(filter) => options.filters.push(filter.string()?),
             }
         }
-        options
+        Ok(options)
     }
 
     fn wants(&self, name: &str) -> bool {
         let matches = |filter: &String| if self.exact { name == filter } else { name.contains(&**filter) };
-        // None of ours is of the ignored kind.
+        // No scenario is an ignored test.
         !self.ignored
             && (self.filters.is_empty() || self.filters.iter().any(matches))
             && !self.skipped.iter().any(matches)
@@ -82,7 +84,13 @@ impl Options {
 }
 
 fn harness(args: impl Iterator<Item = String>) -> ExitCode {
-    let options = Options::parse(args);
+    let options = match Options::parse(args) {
+        Ok(options) => options,
+        Err(mistake) => {
+            eprintln!("net: {mistake}");
+            return ExitCode::from(2);
+        }
+    };
     let chosen: Vec<&Scenario> = SCENARIOS.iter().filter(|scenario| options.wants(scenario.name)).collect();
     if options.list {
         chosen.iter().for_each(|scenario| println!("{}: test", scenario.name));
@@ -116,8 +124,8 @@ fn run(chosen: &[&Scenario], quiet: Duration, leaves: u64, jobs: u64) -> ExitCod
     let begun = Instant::now();
     let needs = Needs::look();
     let tally = Mutex::new(Tally::default());
-    // The direct network comes first: it is the measure of the others. Then many at a time, which mostly wait; last, one
-    // by one, those that want the processors for themselves.
+    // The direct network comes first, since the others are compared with it. Then many run at a time, which mostly wait;
+    // last, one by one, those that need the processors for themselves.
     for (alone, jobs) in
         [(scenarios::Order::First, 1), (scenarios::Order::Any, jobs), (scenarios::Order::Alone, 1)]
     {

@@ -1,18 +1,18 @@
-//! What of the system a scenario needs, and what this one lacks.
+//! The requirements of a scenario, and which of them this system lacks.
 
 use crate::space::{Space, ip};
 
-/// What a scenario needs beyond namespaces.
+/// A requirement beyond namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
     Namespaces,
-    /// Rules that drop and translate.
+    /// `nft` rules that drop and translate packets.
     Nft,
-    /// Rules that hand packets to the relay.
+    /// `nft` rules that hand packets to the relay.
     Relay,
 }
 
-/// Looked up once: for each need, what is missing.
+/// For each requirement, what is missing. Checked once.
 #[derive(Debug)]
 pub(crate) struct Needs {
     namespaces: Option<String>,
@@ -57,7 +57,7 @@ impl Needs {
         Self { namespaces: None, nft: lacks(DROPS), relay: lacks(crate::relay::RULES) }
     }
 
-    /// What is missing for this, if anything is.
+    /// What is missing for this requirement, if anything is.
     pub(crate) fn missing(&self, need: Need) -> Option<&str> {
         match need {
             Need::Namespaces => self.namespaces.as_deref(),
@@ -67,7 +67,7 @@ impl Needs {
     }
 }
 
-/// Takes away namespaces of earlier labs that were killed.
+/// Removes namespaces of earlier runs that were killed.
 fn sweep() {
     let Ok(list) = ip("netns list") else { return };
     for name in list.lines().filter_map(|line| line.split_whitespace().next()) {
@@ -75,7 +75,7 @@ fn sweep() {
         let gone =
             |pid: &str| pid.parse::<u32>().is_ok() && !std::path::Path::new("/proc").join(pid).exists();
         if of.is_some_and(gone) {
-            // Another lab may be faster.
+            // Another run may have removed it already.
             let _ = ip(&format!("netns del {name}"));
         }
     }

@@ -1,4 +1,4 @@
-//! One node as a process: what the lab starts in a namespace, by this program itself with `--as-node`.
+//! One node as a process, which the scenarios start in a namespace: this program itself with `--as-node`.
 //!
 //! It prints each event with its time, and obeys lines on its standard input: `tag KEY=VALUE`, `join SEED`, `leave`.
 //! It leaves at SIGTERM too. When the input ends, it ends without leaving.
@@ -19,7 +19,7 @@ use lexopt::{
 };
 use syncswim::{Event, Gossip, GossipConfig, Member, Tags};
 
-/// Microseconds since 1970: one clock for all processes of the lab.
+/// Microseconds since 1970: one clock for all processes of a scenario.
 pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
     since.as_micros().try_into().expect("it is earlier than 586,000")
@@ -65,7 +65,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<GossipConfig, lexopt::Error> {
     Ok(seeds.into_iter().fold(config, GossipConfig::seed))
 }
 
-/// Threads that never rest.
+/// Starts threads that never sleep.
 fn starve(threads: usize) {
     for n in 0..threads {
         let spin = || {
@@ -113,7 +113,7 @@ fn run(gossip: &Gossip) -> ExitCode {
                     return ExitCode::SUCCESS;
                 }
                 Ok((other, _)) => say("unknown", other),
-                // Whoever started it is gone.
+                // The process that started it is gone.
                 Err(_) => std::process::exit(0),
             }
         }
@@ -123,7 +123,7 @@ fn run(gossip: &Gossip) -> ExitCode {
 fn read_commands() -> Receiver<String> {
     let (tell, commands) = unbounded();
     let terminated = tell.clone();
-    // The receiver is gone only with the process.
+    // The receiver is gone only when the process ends.
     ctrlc::set_handler(move || drop(terminated.send("leave".into()))).expect("nobody else handles signals");
     let read = move || stdin().lines().map_while(Result::ok).try_for_each(|line| tell.send(line));
     thread::Builder::new().name("commands".into()).spawn(read).expect("a thread");
@@ -150,7 +150,7 @@ fn say_event(event: &Event) {
         Event::Left { member, .. } => say("left", &describe(member)),
         Event::Failed { member, .. } => say("failed", &describe(member)),
         Event::Reaped { member, .. } => say("reaped", &describe(member)),
-        // Events that this program does not know by name are told as well: the lab looks for words in them.
+        // Events that this program does not know by name are printed as well, since scenarios look for words in them.
         other => say("other", &format!("{other:?}")),
     }
 }

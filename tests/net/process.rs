@@ -1,4 +1,4 @@
-//! A process that runs a node, and everything that it has said so far.
+//! A process that runs a node, and everything that it has printed so far.
 
 use std::{
     collections::BTreeSet,
@@ -19,12 +19,12 @@ use crate::{
     space::{Host, Problem, run},
 };
 
-/// A line of a node: what it told, of whom, when.
+/// A line of a node: the event, the member, the time.
 #[derive(Debug, Clone)]
 pub(crate) struct Told {
     pub(crate) at: u64,
     pub(crate) kind: String,
-    /// The first word after the kind: of an event about a member, its name.
+    /// The first word after the kind: for an event about a member, its name.
     pub(crate) name: String,
     pub(crate) text: String,
 }
@@ -39,7 +39,7 @@ impl Told {
     }
 }
 
-/// How a node is started.
+/// The settings of a node.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     pub(crate) name: String,
@@ -53,7 +53,7 @@ pub(crate) struct Setup {
     pub(crate) busy: usize,
 }
 
-/// Where a node runs.
+/// The host of a node.
 #[derive(Debug, Clone)]
 struct Place {
     space: String,
@@ -63,7 +63,7 @@ struct Place {
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) name: String,
-    /// Where others are to send, as events show it.
+    /// The address that others send to, as events show it.
     pub(crate) addr: String,
     place: Place,
     setup: Setup,
@@ -71,20 +71,20 @@ pub(crate) struct Process {
     input: ChildStdin,
     told: Arc<Mutex<Vec<Told>>>,
     log: PathBuf,
-    /// When it could not answer, from and until: others may say so.
+    /// The times when it could not answer, so that others may report it as failed.
     away: Vec<(u64, u64)>,
 }
 
-/// The moment that never comes.
+/// A time that is never reached.
 const NEVER: u64 = u64::MAX;
 
 impl Process {
-    /// Starts a node at `host`; what it prints goes to files in `folder` too.
+    /// Starts a node at `host`; its output goes to files in `folder` too.
     pub(crate) fn start(host: &Host, setup: &Setup, folder: &Path) -> Result<Self, Problem> {
         Self::spawn(Place { space: host.space.name.clone(), addr: host.addr }, setup, folder)
     }
 
-    /// The same once more, when this one is over, to which it was told.
+    /// Starts it again with the same settings. The earlier process has been told to end.
     pub(crate) fn start_again(&mut self, folder: &Path) -> Result<Self, Problem> {
         self.child.wait()?;
         Self::spawn(self.place.clone(), &self.setup, folder)
@@ -124,7 +124,7 @@ impl Process {
         let (keep, mut file) = (Arc::clone(&told), File::create(log.with_extension("events"))?);
         let read = move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                // The file is for who looks into a failure; the lab reads the list.
+                // The file is for people who look into a failure; the scenario reads the list.
                 let _ = writeln!(file, "{line}");
                 keep.lock().extend(Told::parse(&line));
             }
@@ -139,7 +139,7 @@ impl Process {
         writeln!(self.input, "{line}").map_err(|error| Problem(format!("{}: {line}: {error}", self.name)))
     }
 
-    /// What service managers send, before they kill.
+    /// Sends SIGTERM, as service managers do before they kill.
     pub(crate) fn terminate(&self) -> Result<(), Problem> {
         self.signal("-TERM")
     }
@@ -148,14 +148,14 @@ impl Process {
         run("kill", &[name, &self.child.id().to_string()], "").map(drop)
     }
 
-    /// It freezes, as in a debugger or a virtual machine that is moved.
+    /// Stops the process, as a debugger or a moved virtual machine does.
     pub(crate) fn pause(&mut self) -> Result<(), Problem> {
         self.signal("-STOP")?;
         self.away.push((now(), NEVER));
         Ok(())
     }
 
-    /// It goes on. What is said of it within `grace` is still about the pause.
+    /// Resumes the process. Reports about it within `grace` are still due to the pause.
     pub(crate) fn resume(&mut self, grace: Duration) -> Result<(), Problem> {
         self.signal("-CONT")?;
         let until = now() + u64::try_from(grace.as_micros()).expect("it is short");
@@ -163,14 +163,14 @@ impl Process {
         Ok(())
     }
 
-    /// It freezes for so short a time that nobody may say that it is gone.
+    /// Stops the process for such a short time that no report of its failure is excused.
     pub(crate) fn freeze(&self, time: Duration) -> Result<(), Problem> {
         self.signal("-STOP")?;
         thread::sleep(time);
         self.signal("-CONT")
     }
 
-    /// `kill -9`. Returns when.
+    /// `kill -9`. Returns the time.
     pub(crate) fn crash(&mut self) -> Result<u64, Problem> {
         let at = now();
         self.away.push((at, NEVER));
@@ -179,7 +179,7 @@ impl Process {
         Ok(at)
     }
 
-    /// From now on it is right to say that it is gone. Returns when.
+    /// From now on reports of its failure are right. Returns the time.
     pub(crate) fn will_be_gone(&mut self) -> u64 {
         let at = now();
         self.away.push((at, NEVER));
@@ -190,17 +190,17 @@ impl Process {
         self.away.iter().any(|&(from, until)| (from..=until).contains(&at))
     }
 
-    /// What it told, in order.
+    /// The events that it printed, in order.
     pub(crate) fn told(&self) -> Vec<Told> {
         self.told.lock().clone()
     }
 
-    /// The first thing that it told at `from` or later of which `is` holds.
+    /// Its first event at `from` or later for which `is` holds.
     pub(crate) fn first(&self, from: u64, is: impl Fn(&Told) -> bool) -> Option<Told> {
         self.told.lock().iter().find(|told| told.at >= from && is(told)).cloned()
     }
 
-    /// Since when it has listed exactly these as live, if it does now.
+    /// The time since which it has listed exactly these as live, if it does now.
     pub(crate) fn lists_since(&self, expected: &BTreeSet<String>) -> Option<u64> {
         let (mut live, mut since) = (BTreeSet::new(), None);
         for told in &*self.told.lock() {
@@ -227,7 +227,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may be over already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,8 +1,8 @@
-//! A relay between hosts, by this program itself with `--as-relay`: it delays, reorders and duplicates.
+//! A relay between hosts, this program itself with `--as-relay`: it delays, reorders and duplicates packets.
 //!
-//! Not every kernel has `netem`. The switch hands over what is for a node's port by transparent proxying
-//! (`IP_TRANSPARENT`), so source addresses stay what they were and no node knows of it. Datagrams are delayed one by one,
-//! and so reordered; streams are delayed piece by piece, in order.
+//! Not every kernel has `netem`. The switch hands over packets for a node's port by transparent proxying (`IP_TRANSPARENT`),
+//! so source addresses stay the same and nodes do not notice it. Datagrams are delayed one by one, and so reordered; streams
+//! are delayed piece by piece, in order.
 
 use std::{
     io::{BufRead, BufReader, Read, Write, stdin},
@@ -21,7 +21,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::space::{Net, PORT, Problem};
 
-/// Hands what is for a node, or for the relay's own end of a stream, to the relay.
+/// Hands packets for a node, or for the relay's own end of a stream, to the relay.
 pub(crate) const RULES: &str = "table ip relay {
     chain in {
         type filter hook prerouting priority mangle;
@@ -31,13 +31,13 @@ pub(crate) const RULES: &str = "table ip relay {
 }
 ";
 
-/// What becomes of a packet on its way, one way.
+/// The treatment of packets, one way.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Weather {
     pub(crate) delay: Duration,
-    /// Evenly up to so much more or less.
+    /// Evenly distributed up to this much more or less.
     pub(crate) jitter: Duration,
-    /// Of a hundred datagrams, so many arrive twice.
+    /// The percentage of datagrams that arrive twice.
     pub(crate) twice: u8,
 }
 
@@ -92,7 +92,7 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        // It may be over already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -114,7 +114,7 @@ pub(crate) fn main(args: impl Iterator<Item = String>) -> ExitCode {
         return ExitCode::FAILURE;
     }
     println!("ready");
-    // Until whoever started it is done or gone.
+    // Until the process that started it ends.
     stdin().lines().for_each(drop);
     println!("{} {}", DATAGRAMS.load(Ordering::Relaxed), STREAMS.load(Ordering::Relaxed));
     ExitCode::SUCCESS
@@ -124,7 +124,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
     let _: thread::JoinHandle<()> = thread::Builder::new().name(name.into()).spawn(work).expect("a thread");
 }
 
-/// A socket that may have any host's address.
+/// A socket that may use any host's address.
 fn transparent(kind: Type, addr: SocketAddr) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, kind, None)?;
     #[cfg(target_os = "linux")]
@@ -161,7 +161,7 @@ fn relay(hosts: u8, weather: Weather) -> std::io::Result<()> {
                 for _ in 0..copies {
                     let (from, bytes) = (Arc::clone(from), buffer[..length].to_vec());
                     let send = Box::new(move || drop(from.send_to(&bytes, there)));
-                    // The other end goes with this program alone.
+                    // The other end exists until this program ends.
                     let _ = later.send((Instant::now() + weather.delay(), send));
                 }
             }
@@ -172,7 +172,7 @@ fn relay(hosts: u8, weather: Weather) -> std::io::Result<()> {
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// Does work at its time; the earliest first.
+/// Runs each piece of work at its time, the earliest first.
 fn later() -> Sender<(Instant, Work)> {
     let (sender, receiver) = unbounded::<(Instant, Work)>();
     spawn("later", move || {
@@ -199,7 +199,7 @@ fn later() -> Sender<(Instant, Work)> {
     sender
 }
 
-/// A stream between hosts: its first bytes wait for a handshake, there and back, and each piece takes its time.
+/// A stream between hosts: its first bytes are delayed by a handshake, there and back, and each piece is delayed.
 fn pass_on(near: TcpStream, weather: Weather) -> std::io::Result<()> {
     let (from, to) = (near.peer_addr()?, near.local_addr()?);
     thread::sleep(weather.delay() + weather.delay());
@@ -221,7 +221,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, weather: Weather) {
                 return;
             }
         }
-        // The reader's end arrives behind its bytes.
+        // The end of the stream arrives after its bytes.
         let _ = to.shutdown(Shutdown::Write);
     });
     let (mut buffer, mut last) = (vec![0; 65_536], Instant::now());

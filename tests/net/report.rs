@@ -1,8 +1,8 @@
-//! What a scenario measured, and which claims held.
+//! The measurements of a scenario, and which claims held.
 
 use std::{fmt::Write, sync::OnceLock, time::Duration};
 
-/// What must hold in every network that lets nodes reach each other.
+/// A condition that must hold in every network in which nodes can reach each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
     AllSeeAll,
@@ -14,9 +14,9 @@ pub(crate) enum Claim {
     CallsReturn,
     /// A node whose address changes is found at the new one.
     AddressIsFollowed,
-    /// The program and its log are told what is wrong with the network.
+    /// The program and its log report the fault of the network.
     ProblemIsTold,
-    /// They are told of nothing where nothing is wrong.
+    /// They report nothing if there is no fault.
     NoProblemIsTold,
 }
 
@@ -36,22 +36,22 @@ impl Claim {
     }
 }
 
-/// The tag's time in the direct network, once it was measured: the unit of all others.
+/// The time of a tag in the direct network, once it was measured: the unit of all others.
 pub(crate) static DIRECT_TAG: OnceLock<Duration> = OnceLock::new();
 
-/// A claim that does not hold yet, and why.
+/// A claim that does not hold yet, and its cause.
 pub(crate) type Known = (Claim, &'static str);
 
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) nodes: usize,
-    /// Until all saw all.
+    /// The time until all saw all.
     pub(crate) start: Option<Duration>,
-    /// Until the last member had a tag: the slowest of all rounds.
+    /// The time until the last member had a tag, in the slowest of all rounds.
     pub(crate) tag: Option<Duration>,
-    /// Until the last member saw a crash.
+    /// The time until the last member saw a crash.
     pub(crate) crash: Option<Duration>,
-    /// What others said of a leaver: left, failed, of how many.
+    /// How many others reported a leaver as left, how many as failed, and how many others there were.
     pub(crate) leave: Option<(usize, usize, usize)>,
     pub(crate) false_verdicts: usize,
     broken: Vec<(Claim, String)>,
@@ -60,7 +60,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Keeps whether a claim held, with what was seen if it did not.
+    /// Stores whether a claim held, with the observation if it did not.
     pub(crate) fn claim(&mut self, claim: Claim, holds: bool, seen: impl FnOnce() -> String) -> bool {
         if holds {
             self.kept.push(claim);
@@ -74,12 +74,12 @@ impl Report {
         self.notes.push(text.into());
     }
 
-    /// Broken claims that nobody knows of.
+    /// Broken claims that are not known.
     pub(crate) fn failures<'a>(&'a self, known: &'a [Known]) -> impl Iterator<Item = &'a (Claim, String)> {
         self.broken.iter().filter(|(claim, _)| known.iter().all(|(known, _)| known != claim))
     }
 
-    /// The scenario's row, and a line for each claim that is worth one.
+    /// The scenario's row, and a line for each claim that needs one.
     pub(crate) fn print(&self, name: &str, known: &[Known]) -> String {
         let time = |t: Option<Duration>| t.map_or("-".into(), |t| format!("{:.2} s", t.as_secs_f64()));
         let ratio = match (self.tag, DIRECT_TAG.get()) {

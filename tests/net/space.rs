@@ -1,7 +1,7 @@
-//! Network namespaces: a switch, hosts at it, and the rules by which packets are lost.
+//! Network namespaces: a switch, its hosts, and the rules that drop packets.
 //!
-//! Owns what `ip` and `nft` make, and takes it away when dropped. Each scenario has a network of its own, so that all use
-//! the same addresses at the same time.
+//! Owns what `ip` and `nft` create, and removes it when dropped. Each scenario has a network of its own, so all can use the
+//! same addresses at the same time.
 
 use std::{
     cell::Cell,
@@ -14,7 +14,7 @@ use std::{
 /// The port of every node.
 pub(crate) const PORT: u16 = 7946;
 
-/// Why the lab itself could not do something: no verdict on the library.
+/// Why a scenario could not be set up: says nothing about the library.
 #[derive(Debug)]
 pub(crate) struct Problem(pub(crate) String);
 
@@ -49,7 +49,7 @@ pub(crate) fn run(program: &str, args: &[&str], input: &str) -> Result<String, P
     }
 }
 
-/// `ip` with words that spaces divide.
+/// Runs `ip` with these words.
 pub(crate) fn ip(words: &str) -> Result<String, Problem> {
     run("ip", &words.split_whitespace().collect::<Vec<_>>(), "")
 }
@@ -71,12 +71,12 @@ impl Space {
         ip(&format!("-n {} {words}", self.name))
     }
 
-    /// Adds rules: the text of `nft -f`, where a closing brace has a line of its own.
+    /// Adds rules: the text of `nft -f`, with each closing brace on a line of its own.
     pub(crate) fn nft(&self, rules: &str) -> Result<(), Problem> {
         run("ip", &["netns", "exec", &self.name, "nft", "-f", "-"], rules).map(drop)
     }
 
-    /// Sets a knob of its kernel, which a kernel may lack.
+    /// Sets a parameter of its kernel, which the kernel may lack.
     pub(crate) fn sysctl(&self, key: &str, value: u8) -> Result<(), Problem> {
         let script = format!("[ ! -e /proc/sys/{key} ] || echo {value} > /proc/sys/{key}");
         run("ip", &["netns", "exec", &self.name, "sh", "-c", &script], "").map(drop)
@@ -89,19 +89,19 @@ impl Space {
             self.sysctl(&format!("net/ipv4/conf/{name}/rp_filter"), 0)?;
             self.sysctl(&format!("net/ipv4/conf/{name}/send_redirects"), 0)?;
         }
-        // What is bridged is none of the router's business.
+        // Bridged packets must not pass the router's filters.
         self.sysctl("net/bridge/bridge-nf-call-iptables", 0)
     }
 }
 
 impl Drop for Space {
     fn drop(&mut self) {
-        // Nothing is left to do about one that cannot be taken away; it holds nothing but itself.
+        // If it cannot be removed, nothing more can be done; it holds no other resource.
         let _ = ip(&format!("netns del {}", self.name));
     }
 }
 
-/// A switch (10.77.0.254/24) that routes too, and the hosts at it.
+/// A switch (10.77.0.254/24) that also routes, and its hosts.
 #[derive(Debug)]
 pub(crate) struct Net {
     prefix: String,
@@ -118,7 +118,7 @@ pub(crate) struct Host {
 }
 
 impl Net {
-    /// `label` tells networks of one process apart.
+    /// `label` distinguishes networks of one process.
     pub(crate) fn new(label: &str) -> Result<Self, Problem> {
         let prefix = format!("lab{}-{label}", std::process::id());
         let switch = Space::new(format!("{prefix}-switch"))?;
@@ -136,7 +136,7 @@ impl Net {
         self.switch.ip(&format!("addr add 10.{}.0.254/24 dev br{n}", 77 + n)).map(drop)
     }
 
-    /// A host with the next address, everybody in reach.
+    /// A host with the next address, which reaches all others.
     pub(crate) fn host(&self) -> Result<Host, Problem> {
         let host = self.bare()?;
         host.space.ip("link set lo up")?;
@@ -145,7 +145,7 @@ impl Net {
         Ok(host)
     }
 
-    /// A host that sends everything through the switch, where the relay is.
+    /// A host that sends all its packets through the switch, where the relay is.
     pub(crate) fn routed(&self) -> Result<Host, Problem> {
         let host = self.bare()?;
         host.space.ip("link set lo up")?;
@@ -156,7 +156,7 @@ impl Net {
         Ok(host)
     }
 
-    /// A host with the next address, but without a network and with its loopback interface down, as the kernel makes it.
+    /// A host with the next address, but without a network and with its loopback interface down, as the kernel creates it.
     pub(crate) fn bare(&self) -> Result<Host, Problem> {
         let n = self.hosts.get() + 1;
         self.hosts.set(n);
@@ -189,7 +189,7 @@ impl Net {
     }
 
     /// A host behind a router that maps one port of these protocols, as `docker -p OUTER:PORT` does: others reach it at the
-    /// address that is returned, and what it sends leaves from the router's, from any port.
+    /// returned address, and its packets leave from the router's, from any port.
     pub(crate) fn mapped(&self, outer: u16, protocols: &str) -> Result<(Host, Space, Ipv4Addr), Problem> {
         let router = self.host()?;
         let n = router.addr.octets()[3];
@@ -238,7 +238,7 @@ impl Host {
         ))
     }
 
-    /// Drops this share of what arrives and `matches`, at random.
+    /// Drops this share of the incoming packets that match `matches`, at random.
     pub(crate) fn lose(&self, matches: &str, percent: u8) -> Result<(), Problem> {
         self.filter(&format!("{matches} numgen random mod 100 < {percent}"))
     }

@@ -1,4 +1,4 @@
-//! Who attacks: personas that speak the protocol by an encoder of their own, at addresses of their own.
+//! The attackers: personas that speak the protocol with an encoder of their own, at addresses of their own.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,10 +17,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::support::forge::{self, Header, Section, Who};
 
-/// What attackers sent, in bytes.
+/// The number of bytes that attackers sent.
 pub(crate) static SENT: AtomicU64 = AtomicU64::new(0);
 
-/// Somebody at an address of its own. Streams to it are accepted by the system, and nobody ever answers in them.
+/// A persona at an address of its own. The system accepts streams to it, and no answer is ever sent in them.
 pub(crate) struct Persona {
     pub(crate) name: String,
     pub(crate) addr: SocketAddr,
@@ -28,11 +28,11 @@ pub(crate) struct Persona {
     _hangs: TcpListener,
     epoch: u64,
     incarnation: AtomicU64,
-    /// The tokens that others gave to it.
+    /// The tokens that others sent to it.
     tokens: Mutex<HashMap<SocketAddr, u32>>,
-    /// The names it answers to.
+    /// The names for which it answers.
     answers_to: Mutex<HashSet<String>>,
-    /// Some of what it heard.
+    /// Some of the packets that it received.
     pub(crate) heard: Mutex<Vec<Vec<u8>>>,
 }
 
@@ -84,7 +84,7 @@ impl Persona {
         self.tokens.lock().contains_key(&to)
     }
 
-    /// As a member: with its name and token in the header.
+    /// Sends as a member: with its name and token in the header.
     pub(crate) fn say(&self, to: SocketAddr, sections: &[Section]) {
         self.send(to, &forge::packet(self.header(to), sections));
     }
@@ -95,13 +95,13 @@ impl Persona {
         }
     }
 
-    /// A ping with itself behind it: whoever is asked so offers a token.
+    /// A ping with a claim about itself behind it: its receiver answers with a token.
     pub(crate) fn introduce(&self, to: SocketAddr, name: &str) {
         let token = forge::word(forge::NEW_TOKEN, 0x0bad_cafe);
         self.say(to, &[forge::ping(1, name), token, self.who().alive()]);
     }
 
-    /// Answers pings and keeps tokens, as long as there is something to read.
+    /// Answers pings and stores tokens, as long as there is something to read.
     fn serve(&self, buffer: &mut [u8]) {
         while let Ok((len, from)) = self.udp.recv_from(buffer) {
             let Some((_, sections)) = forge::read(&buffer[..len]) else { continue };
@@ -132,7 +132,7 @@ impl Persona {
     }
 }
 
-/// Lets personas answer until it is over.
+/// Lets personas answer until the end.
 pub(crate) fn serve_all(personas: &Mutex<Vec<Arc<Persona>>>, over: &AtomicBool) {
     let mut buffer = vec![0; 65_536];
     while !over.load(Relaxed) {
@@ -151,7 +151,7 @@ pub(crate) fn connect_from(source: Ipv4Addr, target: SocketAddr) -> std::io::Res
     Ok(socket.into())
 }
 
-/// Opens an exchange of tables from an address, under a name, and tells these claims in the place of a table.
+/// Opens an exchange of tables from an address, under a name, and sends these claims instead of a table.
 pub(crate) fn tell(
     source: Ipv4Addr,
     target: SocketAddr,

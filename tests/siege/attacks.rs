@@ -1,4 +1,4 @@
-//! What attackers do, in random order. Each attack is short, and goes on with the next turn that it gets.
+//! The attacks, in random order. Each attack is short, and continues at its next turn.
 
 use std::{
     collections::VecDeque,
@@ -19,11 +19,11 @@ use crate::{
     support::forge::{self, Header, LATEST, Section, Who},
 };
 
-/// What both sides know.
+/// The state that both sides share.
 pub(crate) struct Field {
-    /// The honest members as they say themselves.
+    /// The honest members, as they describe themselves.
     pub(crate) honest: Mutex<Vec<Who>>,
-    /// Who is down on purpose, in its last life.
+    /// The member that was crashed on purpose, in its last life.
     pub(crate) crashed: Mutex<Option<Who>>,
     pub(crate) personas: Mutex<Vec<Arc<Persona>>>,
     /// Addresses of third parties.
@@ -32,7 +32,7 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    /// Nobody stands in for who is about to crash: who answers under its name would be a member of that name.
+    /// No persona may answer under the name of a member that is about to crash: it would be a member of that name.
     pub(crate) fn crashes(&self, who: Who) {
         let mut crashed = self.crashed.lock();
         for persona in &*self.personas.lock() {
@@ -71,7 +71,7 @@ const ATTACKS: [Attack; 24] = [
     ("hand out tokens", Attacker::hand_out_tokens),
 ];
 
-/// Addresses of an outsider's own.
+/// Addresses of outsiders.
 const OUTSIDE: [Ipv4Addr; 3] =
     [Ipv4Addr::new(127, 0, 2, 1), Ipv4Addr::new(127, 0, 2, 2), Ipv4Addr::new(127, 0, 2, 3)];
 
@@ -86,11 +86,11 @@ pub(crate) struct Attacker {
     held: VecDeque<TcpStream>,
     holders_until: Option<Instant>,
     made_up: u64,
-    /// How often each attack had its turn.
+    /// How many turns each attack had.
     pub(crate) took: Vec<(&'static str, u32)>,
 }
 
-/// The attacks of who has not joined.
+/// The attacks of personas that have not joined.
 const BY_OUTSIDERS: &str = "outsiders,take names,flood,introduce,half-open,revive,replay,hand out";
 
 impl Attacker {
@@ -99,9 +99,9 @@ impl Attacker {
         Self { field, random, outsider, held, holders_until: None, made_up: 0, took: Vec::new() }
     }
 
-    /// One attack after the other. `SIEGE_ONLY` names those that take part, by a word of theirs.
+    /// Runs one attack after the other. `SIEGE_ONLY` selects those whose names contain one of its words.
     ///
-    /// What members may do to each other without a key (`SECURITY.md`, *Not defended*) is left out if nothing is said.
+    /// By default, attacks that members may make without a key (`SECURITY.md`, *Not defended*) are left out.
     pub(crate) fn attack_until(&mut self, over: &AtomicBool) {
         let only = std::env::var("SIEGE_ONLY").unwrap_or_else(|_| BY_OUTSIDERS.to_owned());
         let takes_part = |name: &str| only == "all" || only.split(',').any(|word| name.contains(word));
@@ -128,7 +128,7 @@ impl Attacker {
         honest[self.random.usize(..honest.len())].clone()
     }
 
-    /// A member that holds this one's token; else it asks for it.
+    /// A persona that holds this member's token; if there is none, one asks for it.
     fn member(&mut self, to: &Who) -> Option<Arc<Persona>> {
         let personas = self.field.personas.lock().clone();
         let (proven, others): (Vec<_>, Vec<_>) = personas
@@ -142,7 +142,7 @@ impl Attacker {
         Some(Arc::clone(&proven[self.random.usize(..proven.len())]))
     }
 
-    /// As a member tells: most in datagrams, some by stream.
+    /// Sends claims as members do: most in datagrams, some by stream.
     fn tell_all(&mut self, claims: &[Section]) {
         for to in self.honest() {
             let Some(member) = self.member(&to) else { continue };
@@ -163,7 +163,7 @@ impl Attacker {
         Who { name, addr, epoch, incarnation: 0 }
     }
 
-    /// Nobody is there.
+    /// An address without a node.
     fn nowhere(&mut self) -> SocketAddr {
         SocketAddr::from((inside(&mut self.random), self.random.u16(1024..32_000)))
     }
@@ -264,7 +264,7 @@ impl Attacker {
         self.held.drain(..self.held.len().saturating_sub(200));
     }
 
-    /// Departed members are said to be back, by outsiders.
+    /// Outsiders claim that departed members are back.
     fn revive(&mut self) {
         let Some(gone) = self.field.crashed.lock().clone() else { return };
         for to in self.honest() {
@@ -287,7 +287,7 @@ impl Attacker {
         }
     }
 
-    /// By stream or by datagram, as somebody new.
+    /// Joins by stream or by datagram, under a new name.
     fn join(&mut self) {
         let mut personas = self.field.personas.lock();
         let inside_already = personas.iter().filter(|of| of.name.starts_with("in-")).count();
@@ -306,7 +306,7 @@ impl Attacker {
         }
     }
 
-    /// Somebody answers under an honest name, elsewhere, for a few seconds, and members say so.
+    /// A persona answers under an honest name at another address for a few seconds, and members claim so.
     fn conflicting_holders_that_answer(&mut self) {
         if self.holders_until.is_some() {
             return;
@@ -392,7 +392,7 @@ impl Attacker {
 
     fn fill_relays(&mut self) {
         let to = self.victim();
-        // Each request is one of a member of its own: half a table of them, on one host. They come by and by.
+        // Each request comes from a member of its own: half a table of them, on one host. They arrive little by little.
         let mut crowd: Vec<_> = self.field.personas.lock().clone();
         crowd.retain(|of| of.name.starts_with("crowd-"));
         for at in crowd.len()..(crowd.len() + 20).min(self.field.max_members / 2) {
@@ -435,14 +435,14 @@ impl Attacker {
         let _ = tell(ip, to.addr, &member.name, member.header(to.addr), &claims);
     }
 
-    /// Of who was down and is back.
+    /// Verdicts on the earlier life of a member that is back.
     fn verdicts_on_old_lives(&mut self) {
         let old = self.field.crashed.lock().clone();
         let Some(old) = old else { return };
         self.tell_all(&[old.failed(), old.later(0, 1).left(), old.later(0, 2).gone(false, 1)]);
     }
 
-    /// Members say that who is down lives: where it was, and elsewhere.
+    /// Members claim that a crashed member is alive: at its address, and at another.
     fn resurrect(&mut self) {
         let Some(gone) = self.field.crashed.lock().clone() else { return };
         let later = self.random.u64(1..1000);
@@ -451,7 +451,7 @@ impl Attacker {
         self.tell_all(&[gone.later(0, later).at(addr).alive()]);
     }
 
-    /// A member answers nothing for a while; the next time it does again.
+    /// A member answers nothing for a while; at the next turn it answers again.
     fn fall_silent(&mut self) {
         let personas = self.field.personas.lock().clone();
         let who = &personas[self.random.usize(..personas.len())];

@@ -1,10 +1,10 @@
-//! A cluster without a key under siege, over real sockets: insiders that joined, and outsiders that did not, do what they
-//! can in random order. During it a crash is noticed; after it all is as before.
+//! A cluster without a key under siege, over real sockets: insiders that joined, and outsiders that did not, attack in
+//! random order. During the siege a crash is noticed; after it the cluster is as before.
 //!
 //! `SIEGE=600` is its length in seconds, 10 by default; the seed is printed, and `SEED=…` repeats it. `SIEGE_ONLY=relays,join`
 //! lets only attacks with these words in their names take part, `SIEGE_ONLY=all` every one; else those of outsiders do.
 //! `SIEGE_RECORD=dir` has each life recorded there, for `replay` and `view`.
-//! What it cannot do on one host: send from addresses of honest members, which are bound already.
+//! It cannot, on one host, send from addresses of honest members, which are bound already.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
@@ -34,30 +34,30 @@ use support::forge::Who;
 use syncswim::{Gossip, GossipConfig, MemberState, Metrics};
 
 const HONEST: usize = 5;
-/// Far longer than a crash takes to be noticed, by these presets.
+/// Far longer than it takes to notice a crash, with these presets.
 const UNNOTICED: Duration = Duration::from_secs(120);
 const ROUNDS: usize = 3;
-/// For which a node stays away after its last trouble: 60 rounds, each twice as long while its awareness is 1.
+/// How long a node stays away after its last trouble: 60 rounds, each twice as long while its awareness is 1.
 const STEADY: Duration = Duration::from_secs(120);
 /// The longest timeout of a suspicion among 256.
 const SUSPECTED: Duration = Duration::from_secs(58);
-/// Who has just come back is heard from by then.
+/// By then, others have heard from a member that has just come back.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// A node, and since when it runs.
+/// A node, and when it started.
 type Life = (Arc<Gossip>, Instant);
 
-/// The honest ones. Locks are held for moments.
+/// The honest nodes. Locks are held only for moments.
 struct Cluster {
     nodes: Mutex<Vec<Option<Life>>>,
     addrs: Vec<SocketAddr>,
     late: SocketAddr,
     max_members: usize,
-    /// How many have begun.
+    /// How many lives have begun.
     lives: AtomicUsize,
-    /// Counters of lives that are over.
+    /// Counters of ended lives.
     past: Mutex<[u64; 3]>,
-    /// What did not hold. It is told at the end, so that one failure hides no other.
+    /// The conditions that did not hold. They are reported at the end, so that one failure hides no other.
     complaints: Mutex<Vec<String>>,
 }
 
@@ -114,13 +114,13 @@ impl Cluster {
         self.nodes.lock()[i] = Some((Arc::new(node), Instant::now()));
     }
 
-    /// Insiders that fell silent are trouble to a node that probes three of them within 16 rounds, until each was probed by
-    /// somebody; then it stays away until it is steady; then tables are exchanged.
+    /// Insiders that fall silent cause trouble for a node that probes three of them within 16 rounds, until a node has
+    /// probed each; then that node stays away until it is steady; then tables are exchanged.
     fn back(&self) -> Duration {
         self.found_out() + STEADY + Duration::from_secs(60)
     }
 
-    /// Each node finds out about one silent member every other round.
+    /// Each node detects about one silent member every other round.
     fn found_out(&self) -> Duration {
         Duration::from_secs(2 * self.max_members as u64 / HONEST as u64)
     }
@@ -129,7 +129,7 @@ impl Cluster {
         self.nodes.lock().iter().flatten().map(|(node, _)| Arc::clone(node)).collect()
     }
 
-    /// Those that have been there for a while.
+    /// The nodes that have run for a while.
     fn settled(&self, a_while: Duration) -> Vec<Arc<Gossip>> {
         let nodes = self.nodes.lock();
         let settled = nodes.iter().flatten().filter(|(_, since)| since.elapsed() >= a_while);
@@ -142,7 +142,7 @@ impl Cluster {
         (0..nodes.len()).filter(|i| nodes[*i].is_some()).map(named).collect()
     }
 
-    /// One whose crash the others do not know yet.
+    /// A node that all others list as live.
     fn listed_by_all(&self, random: &mut Rng) -> Option<usize> {
         let nodes = self.running();
         let lists = |of: &Gossip, name: &str| of.members().named(name).is_some_and(|m| m.state.is_live());
@@ -152,7 +152,7 @@ impl Cluster {
         listed.pop()
     }
 
-    /// Ends one without a leave, and waits until all others have listed it as failed.
+    /// Crashes a node, and waits until all others have listed it as failed.
     fn crash(&self, i: usize, field: &Field) -> Duration {
         let (node, _) = self.nodes.lock()[i].take().unwrap();
         field.crashes(who(&node));
@@ -213,7 +213,7 @@ impl Cluster {
         }
     }
 
-    /// How long until nobody but the honest is listed as live.
+    /// Waits until only honest members are listed as live. Returns how long it took.
     fn await_none_made_up(&self, limit: Duration) -> Duration {
         let since = Instant::now();
         let made_up = || {
@@ -234,7 +234,7 @@ impl Cluster {
     }
 }
 
-/// Probes, those that failed, refutations.
+/// The number of probes, failed probes, and refutations.
 fn counted(metrics: &Metrics) -> [u64; 3] {
     [metrics.probes, metrics.probes_failed, metrics.refutations]
 }
@@ -249,7 +249,7 @@ fn free_at(ip: Ipv4Addr) -> SocketAddr {
     UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap()
 }
 
-/// Crashes and comes back, one after the other; in the end all see all.
+/// Crashes and restarts nodes, one after the other; at the end all see all.
 fn crashes(cluster: &Cluster, field: &Field, random: &mut Rng, times: usize) -> Vec<Duration> {
     let mut took = Vec::new();
     for _ in 0..times {
@@ -264,7 +264,7 @@ fn crashes(cluster: &Cluster, field: &Field, random: &mut Rng, times: usize) -> 
     took
 }
 
-/// The same while it lasts; nobody waits for all to see all.
+/// The same during the siege, without waiting for all to see all.
 fn crashes_under_siege(
     cluster: &Cluster,
     field: &Field,
@@ -318,8 +318,8 @@ fn a_cluster_outlives_a_siege() {
     let since = Instant::now();
     cluster.all_see_all("every healthy member is listed by all", cluster.back());
     println!("after: every healthy member is listed by all {:.1?} later", since.elapsed());
-    // They are suspected for 57 s; for as long again since nobody else has noticed; and once more if the node had trouble of
-    // its own, as the silence of insiders makes it.
+    // Such members are suspected for 57 s; for as long again if no other node has accused them; and once more if the node
+    // had trouble of its own, which the silence of insiders causes.
     let silent = cluster.await_none_made_up(cluster.found_out() + 3 * SUSPECTED + Duration::from_secs(30));
     println!("  no made-up member is listed {silent:.1?} later");
     let after = crashes(&cluster, &field, &mut random, ROUNDS);
@@ -339,7 +339,7 @@ fn a_cluster_outlives_a_siege() {
     assert!(complaints.is_empty(), "{complaints:#?}");
 }
 
-/// Returns how long crashes took to be noticed meanwhile.
+/// Returns how long it took to notice each crash.
 fn besiege(
     cluster: &Cluster,
     field: &Arc<Field>,
@@ -365,7 +365,7 @@ fn besiege(
             }
         };
         spawn("observer").spawn_scoped(scope, look).unwrap();
-        // Whatever fails below ends the others.
+        // Any failure below ends the others.
         let _ends = Ends(&over);
         let took = crashes_under_siege(cluster, field, random, length);
         over.store(true, Relaxed);
@@ -384,7 +384,7 @@ fn besiege(
     println!("  healthy members, as healthy members had them:");
     verdicts.lock().print();
     cluster.running().iter().for_each(|node| observe::describe(node));
-    // The personas fall silent for good, and give their addresses back.
+    // The personas fall silent for good, and release their addresses.
     field.personas.lock().clear();
     took
 }
@@ -397,7 +397,7 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// All nodes had this seed from the start, and nobody was there.
+/// All nodes had this seed from the start, but nothing listened there.
 fn a_late_seed_is_found(cluster: &Cluster) {
     let late = Gossip::start(cluster.config("n-late".into(), cluster.late)).unwrap();
     let since = Instant::now();

@@ -1,4 +1,4 @@
-//! What is seen of a siege: by the members, by third parties, and in the process.
+//! Observations of a siege: by the members, by third parties, and in the process.
 
 use std::{
     collections::BTreeMap,
@@ -14,10 +14,10 @@ use std::{
 
 use syncswim::{Gossip, MemberState};
 
-/// A pause between two looks.
+/// The pause between two looks.
 pub(crate) const TICK: Duration = Duration::from_millis(20);
 
-/// Those who have nothing to do with it, and count what comes.
+/// Third parties, which count the datagrams that arrive at them.
 pub(crate) struct Bystanders {
     sockets: Vec<UdpSocket>,
     pub(crate) bytes: AtomicU64,
@@ -57,7 +57,7 @@ pub(crate) struct Verdicts {
 }
 
 impl Verdicts {
-    /// Who of these is not listed as it is by the others.
+    /// Notes which of these nodes the others do not list rightly.
     pub(crate) fn look(&mut self, healthy: &[Arc<Gossip>]) {
         let now = Instant::now();
         let them: Vec<_> = healthy.iter().map(|node| node.local()).collect();
@@ -108,7 +108,7 @@ impl Verdicts {
     }
 }
 
-/// What a node knows and counted.
+/// Prints a node's state and counters.
 pub(crate) fn describe(node: &Gossip) {
     let me = node.local();
     println!("{} {} {}, {:?}", me.name, me.identity, me.addr, me.state);
@@ -124,18 +124,18 @@ pub(crate) fn describe(node: &Gossip) {
     println!("    {counted:?}");
 }
 
-/// What the process has of everything.
+/// The resources of the process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resources {
     pub(crate) threads: usize,
     pub(crate) descriptors: usize,
     pub(crate) resident_kb: usize,
-    /// Hundredths of a second of one core in the last three seconds.
+    /// CPU time of the last three seconds, in hundredths of a second.
     pub(crate) ticks: u64,
 }
 
 impl Resources {
-    /// About the same as then.
+    /// Whether it is about the same as then.
     pub(crate) fn is_like(&self, then: &Self) -> bool {
         self.threads <= then.threads + 8
             && self.descriptors <= then.descriptors + 8

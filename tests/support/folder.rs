@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A folder of this test's own, which goes with it.
+/// A folder of this test, which is removed when this value is dropped.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {

@@ -1,4 +1,4 @@
-//! Packets as `PROTOCOL.md` describes them, made and read without the library.
+//! Packets according to `PROTOCOL.md`, written and read without the library.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,7 +16,7 @@ pub(crate) const HELLO: u8 = 0x20;
 pub(crate) const END: u8 = 0x22;
 pub(crate) const NEW_TOKEN: u8 = 0x31;
 
-/// The greatest epoch that is believed of others.
+/// The greatest epoch that members accept from others.
 pub(crate) const LATEST: u64 = 4_890_844_800_000;
 
 const CLUSTER: u32 = 0x42d4_8a2f;
@@ -25,7 +25,7 @@ pub(crate) const HEADER: usize = 17;
 
 pub(crate) type Section = (u8, Vec<u8>);
 
-/// Who a packet is from, and the token that it shows.
+/// The sender of a packet, and the token that it shows.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Header {
     pub(crate) sender: u32,
@@ -50,7 +50,7 @@ pub(crate) fn frame(packet: &[u8]) -> Vec<u8> {
     [&(packet.len() as u32).to_le_bytes()[..], packet].concat()
 }
 
-/// The header and sections of a packet by somebody honest.
+/// The header and sections of an honest node's packet.
 pub(crate) fn read(packet: &[u8]) -> Option<(Header, Vec<Section>)> {
     let word = |at: usize| Some(u32::from_le_bytes(packet.get(at..at + 4)?.try_into().ok()?));
     let header = Header { sender: word(9)?, token: word(13)? };
@@ -64,7 +64,7 @@ pub(crate) fn read(packet: &[u8]) -> Option<(Header, Vec<Section>)> {
     Some((header, sections))
 }
 
-/// The mark by which a header names a member.
+/// The mark of a member's name in a header.
 pub(crate) fn mark(name: &str) -> u32 {
     let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
     let mut hash = name.bytes().chain([0xff]).fold(0xcbf2_9ce4_8422_2325, fnv);
@@ -99,7 +99,7 @@ fn address(addr: SocketAddr) -> Vec<u8> {
     [vec![0], ip.octets().to_vec(), varint(addr.port().into())].concat()
 }
 
-/// A member as claims name it.
+/// A member as in claims.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Who {
     pub(crate) name: String,
@@ -160,7 +160,7 @@ pub(crate) fn word(tag: u8, value: u32) -> Section {
     (tag, value.to_le_bytes().to_vec())
 }
 
-/// Whom a ping is for.
+/// The target of a ping.
 pub(crate) fn target_of(ping: &[u8]) -> Option<&str> {
     let (len, rest) = split_varint(ping.get(4..)?)?;
     std::str::from_utf8(rest.get(..len as usize)?).ok()

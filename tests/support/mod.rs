@@ -1,4 +1,4 @@
-//! What several test files need.
+//! Code that several test files share.
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::disallowed_methods, reason = "tests wait in real time, with deadlines")]
 
@@ -16,7 +16,7 @@ use std::{
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use syncswim::{Event, Events, MembershipChange, Snapshot};
 
-/// Far longer than anything takes that works.
+/// Far longer than any working operation takes.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// Waits for a condition.
@@ -29,7 +29,7 @@ pub(crate) fn await_that(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// The events so far that no slow machine explains: a member that was kept waiting may be suspected, and refutes.
+/// The events so far that a slow machine does not explain: a member that was delayed may be suspected, and refutes.
 pub(crate) fn upsets(events: &Events) -> Vec<Event> {
     let told = std::iter::from_fn(|| events.try_recv().ok());
     told.filter(|event| !matches!(event, Event::Suspected { .. } | Event::Updated { .. })).collect()
@@ -47,7 +47,7 @@ pub(crate) fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     }
 }
 
-/// What a watcher knows that applies every change it reads. True is active, false is left.
+/// The state of a watcher that applies every change. True is active, false is left.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct View(pub(crate) BTreeMap<String, bool>);
 
@@ -67,7 +67,7 @@ impl View {
         Self(view)
     }
 
-    /// Panics if the change tells what is known already.
+    /// Panics if the change repeats something that is known.
     #[track_caller]
     pub(crate) fn apply(&mut self, change: &MembershipChange) {
         for peer in &change.active {

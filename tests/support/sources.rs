@@ -1,4 +1,5 @@
-//! Which file of `src/` uses which: by the names in its code, followed through re-exports to the file that has them.
+//! For each file of `src/`, the files that it uses: by the names in its code, followed through re-exports to the files that
+//! define them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,17 +10,17 @@ use std::{
 /// A module by its path, `["swim", "table"]`; the crate is the empty one.
 type Module = Vec<String>;
 type Modules = BTreeMap<Module, Source>;
-/// What each of them uses.
+/// For each module, the modules that it uses.
 pub(crate) type Graph = BTreeMap<String, BTreeSet<String>>;
 
 struct Source {
     file: String,
     code: String,
-    /// What the names mean that it takes from elsewhere.
+    /// For each imported name, its module.
     names: BTreeMap<String, Module>,
 }
 
-/// The code of a file: without its tests and its comments.
+/// The code of a file, without its tests and comments.
 pub(crate) fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
@@ -32,14 +33,14 @@ pub(crate) fn code(path: &Path) -> String {
     let mut parts = text.split("#[cfg(test)]\n");
     let mut code = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        // What is taken from elsewhere for tests alone.
+        // Imports for tests only.
         let is_use = part.trim_start().split(';').next().is_some_and(|item| item.contains("use "));
         code += if is_use { part.split_once(';').unwrap_or_default().1 } else { part };
     }
     code
 }
 
-/// Code in which `super::` in a module within the file means the file.
+/// Replaces `super::` in a module within the file by the file itself.
 fn with_inner_modules(code: &str) -> String {
     let mut is_inside = false;
     let mut lines = Vec::new();
@@ -51,7 +52,7 @@ fn with_inner_modules(code: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-/// All files of a folder and of those in it, but for tests.
+/// All files of a folder and its subfolders, except tests.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries
@@ -67,7 +68,7 @@ fn is_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The paths in `{a::{b, c as d}, e}`, each with the name that it has from then on.
+/// The paths in `{a::{b, c as d}, e}`, each with the name that it then has.
 fn expand(tree: &str, before: &[String], found: &mut Vec<(Module, String)>) {
     let tree = tree.trim();
     if let Some(list) = tree.strip_prefix('{').and_then(|list| list.strip_suffix('}')) {
@@ -92,7 +93,7 @@ fn expand(tree: &str, before: &[String], found: &mut Vec<(Module, String)>) {
     }
 }
 
-/// Takes the `use` items out of code: what each names, and whether it only shows it to others.
+/// Removes the `use` items from code. Returns the path and name of each, and whether it only re-exports.
 fn take_uses(code: &str) -> (Vec<(Module, String, bool)>, String) {
     let (mut uses, mut rest) = (Vec::new(), String::new());
     let mut left = code;
@@ -145,7 +146,7 @@ fn paths(code: &str) -> Vec<Module> {
     paths
 }
 
-/// What a path in a module means, from the crate on; none if it is of another crate.
+/// The absolute path for a path in a module; `None` if it belongs to another crate.
 fn absolute(modules: &BTreeSet<Module>, module: &Module, path: &[String]) -> Option<Module> {
     let (first, rest) = path.split_first()?;
     let mut base = module.clone();
@@ -168,7 +169,7 @@ fn absolute(modules: &BTreeSet<Module>, module: &Module, path: &[String]) -> Opt
     Some([&base, rest].concat())
 }
 
-/// The module that has what a path names, if it is not a module itself.
+/// The module that defines the item of a path, if the path is not a module itself.
 fn resolve(modules: &Modules, path: &[String], depth: usize) -> Option<Module> {
     let at = (0..=path.len()).rev().find(|at| modules.contains_key(&path[..*at]))?;
     let (first, rest) = path[at..].split_first()?;
@@ -178,7 +179,7 @@ fn resolve(modules: &Modules, path: &[String], depth: usize) -> Option<Module> {
     }
 }
 
-/// What each file of `src/` uses of others: only where it needs it, not where it shows it to others.
+/// For each file of `src/`, the other files that it uses itself, without those that it only re-exports.
 pub(crate) fn uses(root: &Path) -> Graph {
     let mut modules = Modules::new();
     for path in files(root) {
@@ -215,7 +216,7 @@ pub(crate) fn uses(root: &Path) -> Graph {
     graph
 }
 
-/// The groups of what depends on each other.
+/// The groups of modules that depend on each other.
 pub(crate) fn circles(graph: &Graph) -> Vec<BTreeSet<String>> {
     let reach = |from: &String| {
         let (mut found, mut next) = (BTreeSet::new(), vec![from]);

@@ -1,5 +1,5 @@
-//! How a program on top of a membership is tested: a hash ring on each node of a simulated cluster, under crashes, restarts
-//! and partitions, in virtual time. A failure prints its seed, which repeats it.
+//! Testing a program on top of a membership: a hash ring on each node of a simulated cluster, under crashes, restarts and
+//! partitions, in virtual time. A failure prints its seed, which repeats it.
 
 #[path = "../hash_ring.rs"]
 mod hash_ring;

@@ -1,4 +1,4 @@
-//! `--help` of every example is help: what it is for, its usage, its options and an example to copy.
+//! Checks `--help` of every example: its purpose, its usage, its options and an example to copy.
 
 use std::{
     env, fs,
@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-/// The programs that the manifest lists: where each is, and its source.
+/// The programs in the manifest: the folder and the source of each.
 fn programs() -> Vec<(String, PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let bins = Path::new(env!("CARGO_BIN_EXE_cluster")).parent().unwrap();

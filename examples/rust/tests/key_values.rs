@@ -40,7 +40,7 @@ impl Process {
         self.lines.recv_timeout(LONG).expect("a line")
     }
 
-    /// Reads on until a line is this one.
+    /// Reads on until a line matches.
     #[track_caller]
     fn expect(&self, wanted: impl Fn(&str) -> bool) -> String {
         loop {
@@ -79,7 +79,7 @@ fn a_configuration_that_is_pushed_reaches_all_and_the_last_one_counts() {
     b.expect(|line| line == "limit is 100 since a set it");
     b.say("limit 200");
     a.expect(|line| line == "limit is 200 since b set it");
-    // With its owner gone, what was set before counts again.
+    // When its owner is gone, the value that was set before counts again.
     drop(b.stdin.take());
     assert!(b.child.wait().unwrap().success());
 }
@@ -106,7 +106,7 @@ fn a_limit_counts_the_calls_of_all() {
     let seed = a.addr();
     let mut b = Process::start(program, &["b", "127.0.0.1:0", "3", &seed]);
     b.addr();
-    // The minute may end between two calls, and a sum takes a moment to come: so many calls as it takes.
+    // The minute may end between two calls, and a sum takes a moment to arrive, so the number of calls is not fixed.
     let mut refused = false;
     for call in 0..1000 {
         for process in [&mut a, &mut b] {

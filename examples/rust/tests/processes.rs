@@ -28,7 +28,7 @@ impl Process {
         Self::notifying(name, join, None)
     }
 
-    /// As a service manager starts it that wants to be told.
+    /// Starts it like a service manager that wants notifications.
     fn notifying(name: &str, join: Option<&str>, socket: Option<&Path>) -> Self {
         let mut command = Command::new(example("node"));
         command.env_remove("NOTIFY_SOCKET").envs(socket.map(|path| ("NOTIFY_SOCKET", path)));
@@ -83,7 +83,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may be over already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -146,7 +146,7 @@ fn a_node_with_a_state_file_needs_no_seed_the_second_time() {
     let mut a = Process::start("a", None);
     let mut b = start(Some(&a.addr()));
     b.expect(&["2 live: a b"]);
-    // What it learns is written within a second or so.
+    // New knowledge is written within a second or so.
     let deadline = Instant::now() + LONG;
     while !fs::read(&file).is_ok_and(|bytes| bytes.windows(2).any(|part| part == b"\x01a")) {
         assert!(Instant::now() < deadline, "it is never written");
@@ -205,7 +205,7 @@ fn the_readme_s_first_program_ends_at_either_signal_and_leaves() {
     }
 }
 
-/// What an HTTP server answers to a request.
+/// An HTTP server's answer to a request.
 fn answer(server: &str, request: &str) -> String {
     let mut connection = TcpStream::connect(server).unwrap();
     connection.set_read_timeout(Some(LONG)).unwrap();
@@ -242,7 +242,7 @@ fn a_program_without_a_runtime_shows_its_metrics_to_prometheus() {
     for other in ["GET / HTTP/1.1\r\n\r\n", "POST /metrics HTTP/1.1\r\n\r\n", "\r\n\r\n"] {
         assert!(answer(&page, other).starts_with("HTTP/1.1 404 "), "{other:?}");
     }
-    // Somebody who sends a byte now and then does not keep others from the page.
+    // A client that sends a byte now and then does not delay others.
     let mut slow = TcpStream::connect(&page).unwrap();
     let writing = thread::Builder::new().spawn(move || {
         while slow.write_all(b"x").is_ok() {
@@ -321,7 +321,7 @@ fn what_one_node_drops_all_nodes_drop_from_their_caches() {
     second.expect(&["loads user:17"]);
     tell(&mut second, "get user:17");
     second.expect(&["has user:17"]);
-    // Whoever joins gets what is broadcast from then on.
+    // A node that joins receives later broadcasts.
     let hears = |line: Result<String, _>| line.is_ok_and(|line| line == "drops user:17");
     let is_dropped = (0..600).any(|_| {
         tell(&mut first, "drop user:17");

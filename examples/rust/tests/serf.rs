@@ -27,13 +27,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may be over already.
+        // The process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// A port that is free over TCP and UDP, most likely still when it is taken.
+/// A port that is free over TCP and UDP, and most likely still free when it is used.
 fn port() -> u16 {
     loop {
         let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -44,7 +44,7 @@ fn port() -> u16 {
     }
 }
 
-/// Where an agent is: the port of its cluster, and its control port.
+/// The addresses of an agent: the port of its cluster, and its control port.
 #[derive(Clone, Copy)]
 struct Place(u16, u16);
 
@@ -54,7 +54,7 @@ impl Place {
     }
 }
 
-/// Starts an agent that forgets whoever failed or left after two seconds, at its next look every 15 s.
+/// Starts an agent that forgets failed or left members after two seconds, at its next check every 15 s.
 fn agent(folder: &Path, name: &str, Place(bind, control): Place, join: Option<Place>) -> Process {
     let config = folder.join("serf.json");
     fs::write(&config, r#"{"reconnect_timeout":"2s","tombstone_timeout":"2s"}"#).expect("a file");
@@ -115,7 +115,7 @@ fn joins_failures_and_leaves_of_a_serf_cluster_arrive_and_a_restart_of_the_agent
     let places = [(); 5].map(|()| Place::new());
     let [at_a, at_b, at_c, at_d, at_e] = places;
 
-    // It is there before its agent, and runs a node of its own beside it.
+    // The example starts before its agent, and runs a node of its own.
     let mut follower = Follower::start(at_a.1, &["new-1", "127.0.0.1:0"]);
     follower.expect(&["active", "new-1"]);
     let a = agent(&folder, "old-a", at_a, None);
@@ -135,7 +135,7 @@ fn joins_failures_and_leaves_of_a_serf_cluster_arrive_and_a_restart_of_the_agent
     let heard = follower.heard.join("\n");
     assert!(heard.contains("removed") && heard.contains("old-b"), "{heard}");
 
-    // The agent dies, and starts anew without knowing anybody.
+    // The agent dies, and restarts without knowing any member.
     drop(a);
     let before = follower.heard.len();
     let _a = agent(&folder, "old-a", at_a, Some(at_d));
@@ -176,7 +176,7 @@ fn an_agent_that_refuses_the_key_ends_it_with_what_the_agent_says() {
             assert!(said.contains("the agent at 127.0.0.1") && said.contains("uth"), "{said}");
             assert!(!child.0.wait().unwrap().success());
         } else {
-            // The first line tells what there is at the start: nothing yet, as a rule.
+            // The first line shows the state at the start, usually empty.
             let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map_while(Result::ok);
             assert!(lines.any(|line| line == "active a"));
         }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 const SENDERS: u32 = 64;
-/// So few that a full queue stays nearly full, and packets do.
+/// So few pings that a full queue stays nearly full, and so do the packets.
 const PINGS: u64 = 100;
 const SIZES: [u32; 2] = [1_000, 10_000];
 
@@ -94,7 +94,7 @@ impl Syncswim {
         let ping = rig::ping();
         let said_by = |number: u32| ping.said_by(&members[number as usize - 1].introduction);
         let mut core = Self { node, pings: senders(n).map(said_by).collect(), buffer: Vec::new() };
-        // From all in turn: nobody is told what is about itself.
+        // From all in turn, since a node sends no member updates about itself.
         for sender in (0..SENDERS as usize).cycle() {
             if full || core.node.metrics().queued_updates == 0 {
                 break;
@@ -183,7 +183,7 @@ impl Kinship {
             .expect("a preset")
     }
 
-    /// A member that knows node 0 and nobody else.
+    /// A member that knows only node 0.
     fn member(number: u32) -> kinship_core::Node {
         let mut member = Self::node(number);
         member.add_member(KINSHIP_BEGIN, &rig::name(0), rig::addr(0)).expect("there is room");
@@ -204,7 +204,7 @@ impl Kinship {
         }
     }
 
-    /// A ping that brings nothing else: one from a member that is answered and has told all it has to tell.
+    /// A ping alone in its packet: from a member that was answered and has passed on all its updates.
     fn bare_ping(sender: u32) -> Vec<u8> {
         let (mut target, mut member) = (Self::node(0), Self::member(sender));
         target.add_member(KINSHIP_BEGIN, &rig::name(sender), rig::addr(sender)).expect("there is room");
@@ -240,7 +240,7 @@ impl Kinship {
         while node.poll_event().is_some() {}
         let pings = senders(n).map(|sender| (rig::addr(sender), Self::bare_ping(sender))).collect();
         let mut core = Self { node, pings };
-        // Node 0 tells of itself at first.
+        // Node 0 passes on its own Alive at first.
         for sender in 0..if full { 0 } else { SENDERS as usize } {
             core.ping(sender);
         }

@@ -1,8 +1,8 @@
 //! Round trips per second: pings to a running node over loopback, beside a bare echo of datagrams as long.
 //!
-//! The pings are made by a core that believes to be a neighbour at the asking socket's address; the node that
-//! answers runs as in a program, with its threads and sockets. The bare echo is a thread that receives and
-//! sends, and nothing else. Both are asked in turn, one datagram at a time, by the same loop.
+//! The pings are made by a core that takes the asking socket's address for a neighbour's; the node that answers runs as in a
+//! program, with its threads and sockets. The bare echo is a thread that only receives and sends. Both are asked in turn,
+//! one datagram at a time, by the same loop.
 
 use std::{
     net::{SocketAddr, UdpSocket},
@@ -51,7 +51,7 @@ pub(crate) fn table(quick: bool) -> Result<Table, Problem> {
 
     let mut table = Table::new(
         "Driver: round trips per second over loopback, one at a time",
-        &["who answers", "median", "min–max", "of the bare echo"],
+        &["responder", "median", "min–max", "of the bare echo"],
     );
     let (bare, ours) = (Summary::of(&bare).ok_or("no rounds")?, Summary::of(&ours).ok_or("no rounds")?);
     for (who, Summary { median, min, max }) in [("a bare echo", bare), ("a syncswim node", ours)] {
@@ -73,7 +73,8 @@ fn ping(name: &str, addr: SocketAddr, from: SocketAddr) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
         while asker.poll_transmit(&mut bytes).is_some() {
-            // The tag of a ping; the first asks for a token and shows none, so that an unverified peer's is answered with an ack.
+            // The tag of a ping. The first ping asks for a token and shows none; a ping of an unverified peer is answered
+            // with an ack.
             if bytes.get(rig::HEADER) == Some(&1) {
                 return bytes;
             }

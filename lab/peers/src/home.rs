@@ -1,4 +1,4 @@
-//! The processes that a cluster's nodes are in, and what those have used, as the system tells it.
+//! The processes of a cluster's nodes, and the resources that they have used, according to the system.
 
 use std::{fs, process, time::Instant};
 
@@ -28,7 +28,7 @@ impl Home {
         Self { processes: vec![process], memory, base, since: Instant::now() }
     }
 
-    /// Processes that are a node each, so all they hold is a node's. Pages that several share count once.
+    /// Processes that are one node each, so all their memory is a node's. Pages that several share count once.
     pub(crate) fn of_nodes(processes: Vec<u32>, since: Instant) -> Self {
         Self { processes, memory: "Pss:", base: 0.0, since }
     }

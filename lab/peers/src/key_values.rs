@@ -1,5 +1,5 @@
-//! What each node says of itself to all: 64 KiB of each at the start, then one key that changes now and then, at last a node
-//! that comes later.
+//! Key–values that each node publishes: 64 KiB of each at the start, then one key that changes from time to time, finally a
+//! node that joins later.
 
 use std::{
     iter, thread,
@@ -15,16 +15,16 @@ use crate::{
     usage::Usage,
 };
 
-/// Of each node; with their values 64 KiB, less what the last one's is shorter.
+/// Keys of each node; with their values they have 64 KiB, except that the last value is shorter.
 const KEYS: usize = 64;
 /// Bytes of key and value.
 const LENGTH: usize = 1024;
 /// Bytes of the value that changes.
 const CHANGED: usize = 100;
 const CHANGES: usize = 5;
-/// After so much at once, exchanges go on for a while.
+/// After the large start, exchanges go on for a while.
 const CALM: Duration = Duration::from_secs(15);
-/// For each of them: what it causes is over by then.
+/// The time for each change, after which its effects are over.
 const WINDOW: Duration = Duration::from_secs(5);
 
 pub(crate) const METRICS: [Metric; 7] = [
@@ -98,7 +98,7 @@ fn key(number: usize) -> String {
     format!("key-{number:04}")
 }
 
-/// Random, so that compression gains no more than letters and digits give away.
+/// Random letters and digits, so that compression gains only what this alphabet allows.
 fn letters(rng: &mut Rng, length: usize) -> String {
     iter::repeat_with(|| rng.alphanumeric()).take(length).collect()
 }

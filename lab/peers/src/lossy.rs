@@ -1,5 +1,5 @@
-//! One cluster in a network that loses datagrams: its start, a rest, a newcomer, crashes, a leave, and how often
-//! somebody was taken for gone who was there.
+//! One cluster in a network that loses datagrams: its start, a rest, a newcomer, crashes, a leave, and how often a live
+//! member was listed as gone.
 
 use std::{
     thread,
@@ -13,7 +13,7 @@ use crate::{
     usage::Usage,
 };
 
-/// The grain of what is seen by all.
+/// The interval between two looks at what the nodes list.
 const POLL: Duration = Duration::from_millis(20);
 
 pub(crate) const METRICS: [Metric; 8] = [
@@ -23,15 +23,15 @@ pub(crate) const METRICS: [Metric; 8] = [
     metric("bytes", "at rest: bytes per node, with headers", "B/s", 0),
     metric("crash", "crash until seen by all", "s", 2),
     metric("leave", "leave until seen by all", "s", 2),
-    metric("verdicts", "members taken for gone that were there, in all", "", 0),
-    metric("wrong", "live members taken for gone, at the end", "", 0),
+    metric("verdicts", "verdicts about members that were alive, in all", "", 0),
+    metric("wrong", "live members listed as gone, at the end", "", 0),
 ];
 
 /// How often a node's list became shorter.
 struct Lists {
     lengths: Vec<usize>,
     losses: usize,
-    /// Of these, how often somebody was gone.
+    /// How often that was right, since a member was gone.
     right: usize,
 }
 
@@ -44,7 +44,7 @@ impl Lists {
         }
     }
 
-    /// Waits until something holds for each node, and says how long that took since `start`.
+    /// Waits until a condition holds for each node. Returns how long that took since `start`.
     fn wait(
         &mut self,
         start: Instant,
@@ -70,7 +70,7 @@ impl Lists {
         }
     }
 
-    /// Somebody is gone: waits until all saw it.
+    /// A member is gone: waits until all list it as gone.
     fn part(&mut self, key: &str, cluster: &dyn Cluster, live: &[usize], gone: usize, start: Instant) {
         match self.wait(start, cluster, live, |node| !cluster.sees(node, gone)) {
             Some(seconds) => say(key, seconds),
@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    /// Nodes whose lists are what a test says.
+    /// Nodes whose lists the test sets.
     struct Told(RefCell<Vec<usize>>);
 
     impl Cluster for Told {

@@ -65,6 +65,6 @@ fn measure(peer: &Peer, scenario: Scenario) {
     if let Err(problem) = part(&mut *cluster, &home, scenario) {
         scenario::note(&problem.to_string());
     }
-    // Nobody leaves: the process ends, and takes its network with it.
+    // No node leaves: the process ends, and its network with it.
     std::process::exit(0);
 }

@@ -1,8 +1,7 @@
 //! `Membership` beside a set kept in sorted slices, in Rust and, where `go` is installed, in Go.
 //!
-//! The reference inserts as the Go original does: at the front by making a new slice of everything, elsewhere
-//! by moving the rest. It has no locks, no watchers, and no idea who said what. `cargo bench --bench membership`
-//! of the main crate looks closer.
+//! The reference inserts as the Go original does: at the front by making a new slice of everything, elsewhere by moving the
+//! rest. It has no locks, no watchers and no sources. `cargo bench --bench membership` of the main crate looks closer.
 
 use std::{env, hint::black_box, path::Path, process::Command};
 

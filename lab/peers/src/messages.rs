@@ -1,5 +1,5 @@
-//! What one node sends to all, and asks of all, in one cluster: broadcasts one after the other, equal ones from two nodes at
-//! once, and queries.
+//! Broadcasts and queries in one cluster: broadcasts of one node one after the other, equal ones from two nodes at once, and
+//! queries.
 
 use std::{
     collections::BTreeMap,
@@ -17,13 +17,13 @@ use crate::{
 const BROADCASTS: usize = 100;
 /// Bytes of each.
 const LENGTH: usize = 100;
-/// Less often than any library limits them to, and not in step with gossip.
+/// Less often than any library's limit, and not in step with gossip.
 const EVERY: Duration = Duration::from_millis(250);
-/// How often two nodes send the same at once.
+/// How often two nodes broadcast the same text at once.
 const TWICE: usize = 20;
-/// Every node has heard of the ones before by then, so that nodes with a clock for all have equal ones.
+/// By then every node has received the earlier ones, so that nodes with a logical clock have equal times.
 const APART: Duration = Duration::from_secs(1);
-/// Longer than any library leaves its nodes without an exchange of all they have.
+/// Longer than the interval between two full exchanges in any library.
 const REPAIR: Duration = Duration::from_secs(45);
 const QUERIES: usize = 5;
 
@@ -31,11 +31,11 @@ pub(crate) const METRICS: [Metric; 8] = [
     metric("p50", "100 broadcasts, each until its last receiver has it: median", "s", 3),
     metric("p99", "the same: 99th of 100", "s", 3),
     metric("max", "the same: slowest", "s", 3),
-    metric("missing", "deliveries that did not come, of all", "%", 2),
+    metric("missing", "deliveries missed, of all", "%", 2),
     metric("equal", "equal broadcasts of two nodes at once, 20 times: deliveries to each other node", "", 1),
     metric("answered", "query until the last answer", "s", 4),
     metric("ended", "query until it ends", "s", 4),
-    metric("silent", "answers that did not come, of all", "%", 2),
+    metric("silent", "answers missed, of all", "%", 2),
 ];
 
 pub(crate) fn run(
@@ -61,7 +61,7 @@ fn one_after_the_other(cluster: &mut dyn Cluster, heard: &Receiver<Heard>, n: us
         cluster.broadcast(0, &text)?;
         thread::sleep(EVERY);
     }
-    // What its sender hears of it is no delivery.
+    // The sender's own receipts are not counted.
     let deliveries = gather(heard, BROADCASTS * (n - 1), PATIENCE, |node| node > 0);
     let mut times: Vec<f64> =
         sent.iter().map(|(text, sent)| until_last(&deliveries, text, *sent, n - 1)).collect();
@@ -73,7 +73,7 @@ fn one_after_the_other(cluster: &mut dyn Cluster, heard: &Receiver<Heard>, n: us
     Ok(())
 }
 
-/// Seconds until the last of so many had it; infinite if not all have.
+/// Seconds until the last of so many received it; infinite if not all did.
 fn until_last(deliveries: &Deliveries, text: &str, sent: Instant, receivers: usize) -> f64 {
     let mut last = Duration::ZERO;
     let mut those = 0;
@@ -87,7 +87,7 @@ fn until_last(deliveries: &Deliveries, text: &str, sent: Instant, receivers: usi
 fn at_once(cluster: &mut dyn Cluster, heard: &Receiver<Heard>, n: usize) -> Result<(), Problem> {
     for number in 0..TWICE {
         let text = text(&format!("equal {number}"));
-        // Neither call waits for anything, so the second node has heard nothing of the first one's.
+        // Neither call waits, so the second node has not received the first one's broadcast.
         cluster.broadcast(0, &text)?;
         cluster.broadcast(1, &text)?;
         thread::sleep(APART);
@@ -117,10 +117,10 @@ fn queries(cluster: &mut dyn Cluster, n: usize) -> Result<(), Problem> {
     Ok(())
 }
 
-/// When each text came to each node.
+/// The times at which each text arrived at each node.
 type Deliveries = BTreeMap<(String, usize), Vec<Instant>>;
 
-/// What comes to some nodes, until it is so much or it is too late.
+/// The broadcasts that arrive at some nodes, until there are enough or the time is over.
 fn gather(
     heard: &Receiver<Heard>,
     all: usize,

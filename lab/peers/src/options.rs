@@ -122,7 +122,7 @@ impl Options {
         Scenario { part, n, settle: self.settle, idle: self.idle, crashes: self.crashes, loss }
     }
 
-    /// Those of the peers that have what a part is about.
+    /// Those of the peers that can take part in a section.
     pub(crate) fn peers_with(&self, part: &str) -> Vec<&'static Peer> {
         self.peers.iter().copied().filter(|peer| peer.carries.contains(&part)).collect()
     }
@@ -157,7 +157,7 @@ fn cluster(arguments: &mut Arguments<'_>) -> Result<Command, Error> {
     Ok(Command::Cluster { peer, scenario: Scenario { part, n, settle, idle, crashes, loss } })
 }
 
-/// What is lost must leave something.
+/// Some datagrams must get through.
 fn percent(text: &str) -> Result<u8, &'static str> {
     text.parse().ok().filter(|percent| *percent < 100).ok_or("that is no number below 100")
 }

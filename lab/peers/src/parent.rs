@@ -1,4 +1,4 @@
-//! Runs everything, in turn, and collects what it prints.
+//! Runs all measurements in turn, and collects their output.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use crate::{
     scenario::{METRICS, Metric, Scenario},
 };
 
-/// What the runs of one peer at one size gave.
+/// The results of one peer at one size.
 #[derive(Debug, Default)]
 pub(crate) struct Samples {
     pub(crate) values: BTreeMap<String, Vec<f64>>,
@@ -101,7 +101,7 @@ fn plot(path: &Path, metric: &Metric, options: &Options, results: &Results) -> R
     plot::bars(path, &metric.title(), &parameters, &names, &groups)
 }
 
-/// What the peers are and are configured with. Leaves out those that cannot be measured here, and says so.
+/// The versions and configurations of the peers. Leaves out those that cannot be measured here, and says so.
 fn presets(peers: &mut Vec<&'static Peer>) -> String {
     let mut text = String::new();
     peers.retain(|peer| {
@@ -118,7 +118,7 @@ fn presets(peers: &mut Vec<&'static Peer>) -> String {
 /// Nodes in the block with loss.
 const LOSSY: usize = 32;
 
-/// Nothing, with a line that says why, where a cluster cannot have a network of its own that loses datagrams.
+/// `None`, with a line that says why, where a cluster cannot have a network of its own that loses datagrams.
 fn lossy(options: &Options) -> Result<Option<Table>, Box<dyn Error>> {
     let loss = options.loss;
     if !can_lose(loss) {
@@ -181,7 +181,7 @@ fn clusters(
     let mut results = Results::new();
     let total = options.runs * sizes.len() * peers.len();
     let (start, mut done) = (Instant::now(), 0);
-    // Runs are the outermost loop, so that what disturbs the machine for a while disturbs all alike.
+    // Runs are the outermost loop, so that a temporary disturbance of the machine affects all alike.
     for run in 1..=options.runs {
         for size in sizes {
             for peer in peers {
@@ -205,7 +205,7 @@ fn clusters(
     Ok(results)
 }
 
-/// One line that is written over on a terminal.
+/// A line that is overwritten on a terminal.
 fn progress(text: &str) {
     let mut out = io::stderr();
     let _ = match (out.is_terminal(), text.is_empty()) {
@@ -223,7 +223,7 @@ enum Isolation {
 }
 
 impl Isolation {
-    /// Runs what follows in a namespace of its own, whose loopback interface loses so many of a hundred datagrams.
+    /// Runs the command in a namespace of its own, whose loopback interface loses this percentage of datagrams.
     fn unshare(loss: u8) -> Command {
         let rules = format!(
             "add table inet loss; add chain inet loss in {{ type filter hook input priority 0; }}; \

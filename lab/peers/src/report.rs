@@ -83,13 +83,13 @@ impl Table {
     }
 }
 
-/// What the runs of one peer at one size gave of one metric.
+/// The summary of one metric, from the runs of one peer at one size.
 pub(crate) fn summary(results: &Results, size: usize, peer: &Peer, metric: &Metric) -> Option<Summary> {
     let samples = results.get(&(size, peer.name))?;
     Summary::of(samples.values.get(metric.key)?)
 }
 
-/// What is measured down, the peers across; under each figure its range and its ratio to the first peer's.
+/// Metrics in rows, peers in columns; under each figure its range and its ratio to the first peer's.
 pub(crate) fn cluster_table(
     title: impl Into<String>,
     metrics: &[Metric],
@@ -121,7 +121,7 @@ fn cell(metric: &Metric, summary: Summary, reference: Option<f64>) -> String {
     let Summary { median, min, max } = summary;
     let decimals = metric.decimals;
     let range = if min == max { String::new() } else { format!(" ({min:.decimals$}–{max:.decimals$})") };
-    // Nothing is a multiple of nothing.
+    // There is no ratio to zero.
     let ratio = reference.filter(|reference| *reference > 0.0).map_or(String::new(), |reference| {
         let ratio = median / reference;
         if ratio < 10.0 { format!(" {ratio:.2}×") } else { format!(" {ratio:.0}×") }
@@ -141,7 +141,7 @@ fn ratio(time: Nanos, reference: Nanos) -> String {
     if ratio < 10.0 { format!("{ratio:.2}×") } else { format!("{ratio:.0}×") }
 }
 
-/// What was compared with what, and how.
+/// The versions, presets and numbers of runs of the comparison.
 pub(crate) fn notes(options: &Options, presets: &str) -> String {
     format!(
         "Presets: LAN, and where a library has the knob a probe every 1 s, its timeout 500 ms, gossip every 200 ms.\n\n\

@@ -11,23 +11,22 @@ use crate::{
     usage::{self, Usage},
 };
 
-/// How long anything is waited for. Where gossip missed somebody, memberlist's presets take up to a minute to
-/// sync.
+/// The longest wait for any condition. Where gossip missed a member, memberlist's presets take up to a minute to sync.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
-/// The grain of what is seen by all.
+/// The interval between two looks at what the nodes list.
 const POLL: Duration = Duration::from_millis(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Scenario {
-    /// What is measured, as `--only` names it.
+    /// The section, as `--only` names it.
     pub(crate) part: &'static str,
     pub(crate) n: usize,
     /// Rest after convergence, so that the updates about it have run out.
     pub(crate) settle: Duration,
-    /// Over which the idle figures are taken.
+    /// The time over which the idle figures are taken.
     pub(crate) idle: Duration,
     pub(crate) crashes: usize,
-    /// Of a hundred datagrams, so many are lost.
+    /// The percentage of datagrams that are lost.
     pub(crate) loss: u8,
 }
 
@@ -67,7 +66,7 @@ pub(crate) const METRICS: [Metric; 11] = [
     metric("threads", "threads of the process", "", 0),
     metric("leave", "leave until seen by all", "s", 3),
     metric("crash", "crash until seen by all", "s", 2),
-    metric("wrong", "live members taken for gone, at the end", "", 0),
+    metric("wrong", "live members listed as gone, at the end", "", 0),
 ];
 
 pub(crate) fn run(
@@ -121,12 +120,12 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// Some updates may still be under way; and crashes must not keep step with the probes.
+/// Some updates may still be under way, and crashes must not keep step with the probes.
 pub(crate) fn rest() {
     thread::sleep(Duration::from_millis(fastrand::u64(2_000..3_000)));
 }
 
-/// Waits until something holds for each node, and says how long that took since `start`.
+/// Waits until a condition holds for each node. Returns how long that took since `start`.
 pub(crate) fn wait(start: Instant, nodes: &[usize], holds: impl Fn(usize) -> bool) -> Option<f64> {
     for node in nodes {
         while !holds(*node) {
@@ -140,7 +139,7 @@ pub(crate) fn wait(start: Instant, nodes: &[usize], holds: impl Fn(usize) -> boo
 }
 
 pub(crate) fn say(key: &str, value: f64) {
-    // What the system does not tell leaves its cell empty.
+    // Values that the system does not report leave their cell empty.
     if value.is_finite() {
         println!("{key} {value}");
     }

@@ -1,4 +1,4 @@
-//! What a cluster and its network have used so far, as the system tells it.
+//! The resources that a cluster and its network have used so far, according to the system.
 
 use std::{fs, ops::Sub};
 
@@ -56,7 +56,7 @@ impl Sub for Usage {
     }
 }
 
-/// Whether nothing has yet used the loopback interface.
+/// Whether the loopback interface is unused so far.
 pub(crate) fn network_is_quiet() -> bool {
     counter(&read("/proc/self/net/snmp"), "Ip:", "OutRequests") == 0.0
 }

@@ -7,8 +7,8 @@
 //!
 //! Themes are accidents, late, calls, conflicts, clocks, paths, attacks, everything, restarts and insiders; without one, each seed
 //! goes through all.
-//! The profile has overflow checks and debug assertions on. Ends with status 1 and, of each promise that is broken,
-//! the shortest schedule that still breaks it.
+//! The profile has overflow checks and debug assertions. If promises are broken, the program prints for each the shortest
+//! schedule that still breaks it, and ends with status 1.
 
 use std::{
     collections::BTreeMap,
@@ -69,7 +69,7 @@ impl Options {
         Ok(options)
     }
 
-    /// What a seed breaks.
+    /// The promises that a seed breaks.
     fn look_for(&self, seed: u64) -> Vec<Broken> {
         if self.configs {
             let broken = configs::try_config(seed).err();
@@ -95,11 +95,11 @@ impl Options {
 struct Broken {
     promise: String,
     what: String,
-    /// The shortest is shown.
+    /// The length of its schedule: the shortest is shown.
     length: usize,
 }
 
-/// Of one promise: how many seeds break it, and the shortest schedule that does.
+/// The findings about one promise: how many seeds break it, and the shortest schedule that does.
 struct Found {
     times: u64,
     seed: u64,

@@ -15,10 +15,9 @@ pub use syncswim::recording::{
 };
 pub use timeline::{Flight, Moment, Timeline, TimelineNode, What, aligned};
 
-/// Files of more bytes are not read: 64 times the limit that recordings have unless told otherwise. Twice as much is needed in
-/// memory.
+/// Files of more bytes are not read: 64 times the default limit of recordings. Reading takes twice as much memory.
 const MOST_BYTES: u64 = 4 << 30;
-/// So much of a file says whether it is a recording at all.
+/// The bytes of a file that show whether it is a recording at all.
 const HEAD: u64 = 1024;
 
 /// Why a file cannot be read as a recording.
@@ -26,7 +25,7 @@ const HEAD: u64 = 1024;
 pub enum ReadError {
     /// It cannot be read at all.
     Io(io::Error),
-    /// It is a folder, a device or a pipe: what is read of these need not end.
+    /// It is a folder, a device or a pipe: reading these need not end.
     NotAFile,
     /// It is a recording of more bytes than are read.
     TooLarge(u64),
@@ -68,7 +67,7 @@ pub fn read(path: &Path) -> Result<Recording, ReadError> {
     if is_recording {
         file.take(MOST_BYTES - HEAD).read_to_end(&mut bytes).map_err(ReadError::Io)?;
     }
-    // What does not begin as a recording is refused for its first bytes.
+    // A file that does not begin like a recording is refused because of its first bytes.
     Recording::parse(&bytes).map_err(ReadError::Unreadable)
 }
 

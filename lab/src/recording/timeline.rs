@@ -1,8 +1,8 @@
 //! Recordings of several nodes on one timeline.
 //!
-//! Each host's wall clock was recorded. How far the clocks are apart is told by datagrams that two recordings have in common:
-//! half the difference of the shortest delays there and back, as NTP has it. A pair of nodes with datagrams in one direction
-//! only is taken to have equal clocks.
+//! Each host's wall clock was recorded. Datagrams that two recordings have in common show how far the clocks are apart: half
+//! the difference of the shortest delays there and back, as in NTP. Two nodes with datagrams in one direction only are taken
+//! to have equal clocks.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,12 +14,12 @@ use syncswim::{
     swim::Event,
 };
 
-/// What several recorded nodes did, in the order in which it happened.
+/// The actions of several recorded nodes, in order.
 #[derive(Debug, Clone)]
 pub struct Timeline {
     /// The nodes, as the recordings were given.
     pub nodes: Vec<TimelineNode>,
-    /// What happened, in order.
+    /// The moments, in order.
     pub moments: Vec<Moment>,
     /// The datagrams, in the order in which they were sent.
     pub flights: Vec<Flight>,
@@ -30,37 +30,37 @@ pub struct Timeline {
 pub struct TimelineNode {
     /// Its name.
     pub name: String,
-    /// What was added to its wall clock, in nanoseconds: how far it was behind the first node's.
+    /// The time that was added to its wall clock, in nanoseconds: how far the clock was behind the first node's.
     pub offset: i64,
-    /// Whether that is known from datagrams, or no more than a guess.
+    /// Whether datagrams show this, or it is a guess.
     pub is_aligned: bool,
     /// The first difference, if it is not replayed to its end.
     pub difference: Option<Box<Difference>>,
 }
 
-/// Something that happened at a node.
+/// A moment at a node.
 #[derive(Debug, Clone)]
 pub struct Moment {
-    /// When, since 1970, by the clock of the first node.
+    /// The time, since 1970, by the clock of the first node.
     pub at: Duration,
-    /// At which node, by its place.
+    /// The node, as an index.
     pub node: usize,
-    /// What.
+    /// What happened.
     pub what: What,
 }
 
-/// What happens at a node.
+/// An action or observation of a node.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum What {
-    /// Its recording begins, or goes on after a gap; so many inputs are known to be lost before.
+    /// Its recording begins, or goes on after a gap; this many inputs before are known to be lost.
     Began {
         /// How many.
         lost: u64,
     },
-    /// It told of a change.
+    /// It reported an event.
     Event(Event),
-    /// It sent a datagram: its place among the flights.
+    /// It sent a datagram: the index among the flights.
     Sent(usize),
     /// It received one that another recording has.
     Received(usize),
@@ -73,14 +73,14 @@ pub enum What {
 pub struct Flight {
     /// The sender, by its place.
     pub from: usize,
-    /// To whom, if that node is recorded.
+    /// The receiver, if that node is recorded.
     pub to: Option<usize>,
     /// When it was sent.
     pub sent: Duration,
     /// When it was received. If the receiver is recorded and this is none, it was lost, or the receiver was down or not
     /// recording then.
     pub received: Option<Duration>,
-    /// What it says.
+    /// Its content.
     pub said: Dissected,
 }
 
@@ -95,7 +95,7 @@ struct Trace {
     said: Dissected,
 }
 
-/// What one recording tells.
+/// The contents of one recording.
 #[derive(Default)]
 struct Told {
     sent: Vec<Trace>,
@@ -105,7 +105,7 @@ struct Told {
 }
 
 impl Timeline {
-    /// Replays recordings and merges them. One that differs is taken as far as it does not.
+    /// Replays recordings and merges them. A recording whose replay differs is used up to the difference.
     #[must_use]
     pub fn merge(recordings: &[Recording]) -> Self {
         let told = tell_all(recordings);
@@ -139,7 +139,7 @@ impl Timeline {
             }));
             for trace in &told.received {
                 let at = aligned(node, trace.at);
-                // Of equal datagrams the latest that was under way.
+                // Among equal datagrams, the latest that was under way.
                 let candidates = waiting.get(&(trace.key, own)).map(Vec::as_slice).unwrap_or_default();
                 let is_before = |flight: &usize| {
                     flights[*flight].sent <= at + SLACK && flights[*flight].received.is_none()
@@ -201,7 +201,7 @@ fn tell(node: usize, recording: &Recording) -> Told {
     let mut told = Told::default();
     let mut gaps = recording.segments().iter().filter(|segment| !segment.follows());
     let trace = |at, bytes: &[u8], recipient| {
-        // What the layer above alone says is no part of a recording.
+        // A datagram with only messages of the data layer is not part of a recording.
         let said = dissect(bytes).filter(|said| !said.messages.is_empty())?;
         let key = (said.fingerprint, said.sender);
         Some(Trace { node, at, key, recipient, said })
@@ -228,7 +228,7 @@ fn tell(node: usize, recording: &Recording) -> Told {
     told
 }
 
-/// What each node's clock needs to agree with the first one's, where datagrams tell.
+/// The offset of each node's clock to the first one's, where datagrams show it.
 fn offsets(told: &[Told]) -> Vec<Option<i64>> {
     // Shortest delay from one node to another, clocks as they are: of datagrams that are sent once and received once.
     let once = |traces: &mut dyn Iterator<Item = &'_ Trace>| {
@@ -319,7 +319,7 @@ mod tests {
         assert!(lost.count() > 0);
     }
 
-    /// A clock that is wrong is told by the datagrams there and back.
+    /// Datagrams in both directions show that a clock is wrong.
     #[test]
     fn clocks_are_aligned_by_datagrams() {
         let recording = world().recordings().swap_remove(0);

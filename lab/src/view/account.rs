@@ -1,4 +1,5 @@
-//! What one life of one node tells: read from its recording, with times of a clock that all accounts share, in microseconds.
+//! The observations of one life of one node: read from its recording, with times of a clock that all accounts share, in
+//! microseconds.
 
 use super::run::Belief;
 
@@ -7,15 +8,15 @@ use super::run::Belief;
 pub struct Account {
     /// The node.
     pub name: String,
-    /// From when to when its recording tells what it did.
+    /// The times between which its recording shows what it did.
     pub span: (u64, u64),
-    /// When its next timer was due after that: until then nothing is expected of it.
+    /// When its next timer was due after that: until then no activity of it is expected.
     pub due: u64,
-    /// When it was held up.
+    /// The times when it was stalled.
     pub stalls: Vec<(u64, u64)>,
-    /// Its changes of mind, in the order of time.
+    /// Its changes of belief, in the order of time.
     pub beliefs: Vec<(u64, String, Belief)>,
-    /// Members that it came to hold for departed.
+    /// Members that it came to believe departed.
     pub held: Vec<Held>,
     /// Datagrams that it sent.
     pub sent: Vec<Seen>,
@@ -23,32 +24,32 @@ pub struct Account {
     pub received: Vec<Seen>,
 }
 
-/// A verdict that a node came to hold, and why.
+/// A verdict that a node came to believe, and why.
 #[derive(Debug, Clone)]
 pub struct Held {
     /// When.
     pub at: u64,
-    /// About whom.
+    /// The member that it is about.
     pub subject: String,
-    /// Which life of the subject, and which state of it: holders of one verdict name the same.
+    /// The life of the subject, and its state: all holders of one verdict have the same.
     pub identity: (u64, u64),
     /// [`Belief::Failed`] or [`Belief::Left`].
     pub belief: Belief,
-    /// Whether the suspicion ran out here; else the node was told.
+    /// Whether the suspicion timed out here; else the node received the verdict.
     pub is_own: bool,
-    /// Who accused the subject, as far as this node has heard.
+    /// The accusers of the subject that this node has heard of.
     pub accusers: Vec<String>,
-    /// Whether a probe of the node itself failed during the suspicion: it is no accuser if there were enough of them.
+    /// Whether a probe of this node failed during the suspicion. It is then no accuser if there were enough others.
     pub missed: bool,
     /// The verdict's text.
     pub text: String,
-    /// How the node itself stood.
+    /// The standing of the node itself.
     pub standing: String,
-    /// What it had seen.
+    /// Its observations.
     pub seen: Vec<(u64, String)>,
 }
 
-/// A datagram, as one of its ends saw it.
+/// A datagram at one of its ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// When.
@@ -57,19 +58,19 @@ pub struct Seen {
     pub other: u32,
     /// A hash of the bytes: both ends have the same.
     pub hash: u64,
-    /// What it holds.
+    /// Its content.
     pub content: Content,
 }
 
-/// What a datagram holds: as [`Text`](super::run::Text), with names.
+/// The content of a datagram: as [`Text`](super::run::Text), with names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Content {
     /// In words.
     pub text: String,
     /// Its questions and answers.
     pub kind: u8,
-    /// Who is asked for.
+    /// The target of a question.
     pub target: Option<String>,
-    /// What it claims of whom.
+    /// Its claims, and about whom.
     pub claims: Vec<(String, u8)>,
 }

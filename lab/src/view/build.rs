@@ -1,4 +1,4 @@
-//! From what accounts tell to what a page shows.
+//! Builds the contents of a page from accounts.
 
 use super::{
     account::Account,
@@ -9,33 +9,33 @@ use super::{
     story,
 };
 
-/// More changes of mind are not shown: the run ends there.
+/// The most changes of belief that are shown; the run ends there.
 const MOST_CHANGES: usize = 300_000;
-/// More marks are not listed.
+/// The most marks that are listed.
 const MOST_MARKS: usize = 400;
-/// A page has no more bytes of data; browsers are slow with more.
+/// The most bytes of data in a page; browsers are slow with more.
 const MOST_BYTES: usize = 19_000_000;
-/// What explanations saw takes no more of them.
+/// The most of these bytes for the observations in explanations.
 const MOST_SEEN_BYTES: usize = 6_000_000;
-/// The most that the diagram shows at first, in microseconds.
+/// The longest time that the diagram shows at first, in microseconds.
 const SPAN: u64 = 4_000_000;
 
-/// What accounts do not know of a run.
+/// Information about a run that is not in the accounts.
 #[derive(Debug, Clone, Default)]
 pub struct About {
     /// What it is called.
     pub title: String,
-    /// Where it is from: a simulation, recordings.
+    /// Its source: a simulation or recordings.
     pub source: String,
-    /// What would be needed to run it again.
+    /// The parameters for running it again.
     pub parameters: Vec<(String, String)>,
-    /// What was done to it, by the time since the first account began.
+    /// Its faults, by the time since the first account began.
     pub faults: Vec<Mark>,
-    /// So many datagrams are kept.
+    /// The number of datagrams that are kept.
     pub most_datagrams: usize,
 }
 
-/// Puts together what several nodes saw.
+/// Combines the accounts of several nodes.
 #[must_use]
 pub fn build(accounts: &[Account], about: About) -> Run {
     let names = Names::of(accounts);
@@ -94,7 +94,7 @@ fn tally(run: &Run) -> String {
     format!("verdicts: {}, of them false: {}{unknown}", run.verdicts.len(), count(Some(true)))
 }
 
-/// What observers saw, of the latest verdicts, as far as it takes more bytes than these.
+/// Drops the observations of the latest verdicts, as far as all take more bytes than these.
 fn drop_explanations(run: &mut Run, most_bytes: usize) {
     let (mut bytes, mut dropped) = (0, 0);
     for told in run.verdicts.iter_mut().flat_map(|verdict| &mut verdict.told) {

@@ -1,4 +1,4 @@
-//! Datagrams: which receipt belongs to which sending, and which are kept.
+//! Datagrams: matching receipts with sendings, and choosing those that are kept.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -9,20 +9,20 @@ use super::{
     run::{Belief, Change, Fate, Flight, Text, Verdict},
 };
 
-/// Two clocks that were made to agree may still differ by so many microseconds.
+/// How many microseconds two aligned clocks may still differ.
 const SLACK: u64 = 20_000;
-/// Of a verdict, datagrams of so long before its suspicion began are kept, in microseconds.
+/// For a verdict, datagrams are kept from this time before its suspicion began, in microseconds,
 const BEFORE: u64 = 3_000_000;
-/// And of so long after it.
+/// to this time after it.
 const BEHIND: u64 = 1_000_000;
 
 /// The most bytes that the numbers of one take in the page.
 const FLIGHT: usize = 40;
 
-/// What both ends know of a datagram: sender, receiver, and a hash of the bytes.
+/// The identity of a datagram at both ends: sender, receiver, and a hash of the bytes.
 type Key = (usize, usize, u64);
 
-/// Every datagram that an account has as sent or received, and what they hold.
+/// Every sent or received datagram of an account, and their contents.
 pub(super) struct Flights {
     pub(super) all: Vec<Flight>,
     pub(super) texts: Vec<Text>,
@@ -79,8 +79,9 @@ impl Flights {
         self.texts.len() - 1
     }
 
-    /// At most so many, and so many bytes of the page: those of the member that a verdict is about first, then all of that time, then the others. Returns
-    /// the times of which all of the first are there, and what to say of those that are not.
+    /// Keeps at most so many, and so many bytes of the page: those of the member that a verdict is about first, then all of
+    /// that time, then the others. Returns the times for which all of the first are kept, and the sentences about those that
+    /// are not.
     pub(super) fn keep(
         &mut self,
         most: usize,
@@ -113,7 +114,7 @@ impl Flights {
         (merged(windows, (self.all.first().map_or(0, |first| first.sent), end)), Some(said))
     }
 
-    /// How many of the first flights take no more of the page than this.
+    /// How many of the first flights fit in this part of the page.
     fn fit<'a>(&self, flights: impl Iterator<Item = &'a Flight>, most_bytes: usize) -> usize {
         let (mut bytes, mut has_text) = (0, vec![false; self.texts.len()]);
         let fits = |flight: &&Flight| {
@@ -163,7 +164,7 @@ impl Around {
     }
 }
 
-/// When the suspicion began that ended in a verdict, and at whom: the first of those who have not thought better of it since.
+/// When the suspicion that ended in a verdict began, and at which node: the first whose suspicion has not ended since.
 pub(super) fn suspicion_of(subject: usize, at: u64, changes: &[Change]) -> Option<(u64, usize)> {
     let mut suspecting: Vec<(u64, usize)> = Vec::new();
     for change in changes.iter().filter(|change| change.subject == subject && change.at <= at) {
@@ -195,7 +196,7 @@ fn was_recorded(accounts: &[Account], names: &Names, node: usize) -> bool {
     accounts.iter().any(|account| names.place(&account.name) == Some(node))
 }
 
-/// Windows that overlap become one; without any, there is the one given.
+/// Windows that overlap become one; if there is none, the given one is used.
 fn merged(mut windows: Vec<(u64, u64)>, otherwise: (u64, u64)) -> Vec<(u64, u64)> {
     windows.sort_unstable();
     let mut merged: Vec<(u64, u64)> = Vec::new();

@@ -6,7 +6,7 @@ use syncswim::recording::mark;
 
 use super::account::Account;
 
-/// Every name that an account is of or speaks of, sorted as people count: n2 is before n10.
+/// Every name of or in an account, in natural order: n2 is before n10.
 #[derive(Debug)]
 pub(super) struct Names {
     sorted: Vec<String>,
@@ -31,7 +31,7 @@ impl Names {
         self.places.get(name).copied()
     }
 
-    /// By the mark of the name, as datagrams tell it.
+    /// The member with this mark, as datagrams have it.
     pub(super) fn marked(&self, mark: u32) -> Option<usize> {
         self.marks.get(&mark).copied()
     }

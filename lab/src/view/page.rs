@@ -4,7 +4,7 @@ use super::run::Run;
 
 const PAGE: &str = include_str!("index.html");
 const STYLE: &str = include_str!("view.css");
-/// In the order in which they need each other.
+/// In the order of their dependencies.
 const SCRIPTS: [&str; 6] = [
     include_str!("model.js"),
     include_str!("draw.js"),
@@ -14,7 +14,7 @@ const SCRIPTS: [&str; 6] = [
     include_str!("main.js"),
 ];
 
-/// How many bytes something takes in the page.
+/// How many bytes a value takes in the page.
 pub(super) fn size(of: &impl serde::Serialize) -> usize {
     as_data(&serde_json::to_string(of).expect("numbers and texts are JSON")).len()
 }
@@ -24,7 +24,7 @@ pub(super) fn size(of: &impl serde::Serialize) -> usize {
 pub fn page(run: &Run) -> String {
     let data = serde_json::to_string(run).expect("numbers and texts are JSON");
     let script = SCRIPTS.join("\n");
-    // One pass: what is put in is not looked at again, whatever it holds.
+    // In one pass, so that inserted data is never searched for places to fill in.
     let mut page = String::with_capacity(data.len() + script.len() + PAGE.len() + STYLE.len());
     let mut rest = PAGE;
     while let Some((before, behind)) = rest.split_once("{{") {
@@ -73,7 +73,7 @@ mod tests {
         Run { title: ODD[0].into(), nodes: ODD.iter().map(node).collect(), ..Run::default() }
     }
 
-    /// What a browser takes for the data: up to the first end of the element.
+    /// The text that a browser takes for the data: up to the first end of the element.
     fn data_of(page: &str) -> serde_json::Value {
         let (_, data) = page.split_once("id=\"run\">").expect("there is data");
         serde_json::from_str(data.split_once("</script").expect("it ends").0).expect("it is JSON")

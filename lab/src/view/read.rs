@@ -1,4 +1,4 @@
-//! From recordings to accounts: each node is run again, and asked at its verdicts.
+//! Makes accounts from recordings: runs each node again, and asks it for explanations at its verdicts.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use super::{
 };
 use crate::recording::aligned;
 
-/// Of so many verdicts a node is asked why, in each recording.
+/// The number of verdicts in each recording for which the node is asked why.
 const MOST_EXPLAINED: usize = 16;
 
-/// Runs recorded nodes again, each up to its end or the first difference. To the clock of each, so many nanoseconds are added.
-/// Returns what they tell, and what is wrong with the recordings.
+/// Runs recorded nodes again, each up to its end or the first difference. The offsets, in nanoseconds, are added to their
+/// clocks. Returns the accounts, and what is wrong with the recordings.
 #[must_use]
 pub fn accounts(recordings: &[Recording], offsets: &[i64]) -> (Vec<Account>, Vec<String>) {
     let (mut accounts, mut problems) = (Vec::new(), Vec::new());
@@ -31,7 +31,7 @@ pub fn accounts(recordings: &[Recording], offsets: &[i64]) -> (Vec<Account>, Vec
     }
     let end = accounts.iter().map(|account| account.span.1).max().unwrap_or_default();
     for account in &mut accounts {
-        // It said nothing more because nothing was due, not because it ran no longer.
+        // It did nothing more because nothing was due, not because it no longer ran.
         if account.due >= end {
             account.span.1 = end;
         }
@@ -88,7 +88,7 @@ impl Reader {
         });
         account.sent.extend(sent);
         if let Some(Input::Datagram { bytes, .. }) = &step.input
-            // What the layer above alone says is no part of a recording.
+            // A datagram with only messages of the data layer is not part of a recording.
             && let Some(dissected) = dissect(bytes).filter(|said| !said.messages.is_empty())
         {
             let content = content(&dissected);
@@ -108,7 +108,7 @@ impl Reader {
         micros(aligned(step.wall.as_nanos() as i64, self.offset))
     }
 
-    /// What the node believes when its recording begins, or goes on.
+    /// The beliefs of the node when its recording begins, or goes on.
     fn begin(&mut self, now: u64, node: &Node) {
         let members = node.members();
         let beliefs = members.iter().map(|member| (now, member.name.to_string(), state(member))).collect();
@@ -120,7 +120,7 @@ impl Reader {
         });
     }
 
-    /// A timer that is long due, while nothing was taken in either: the process was held up.
+    /// A timer that is long due, while the node took nothing in either, shows that the process was stalled.
     fn notice_stall(&mut self, step: &Step<'_>, node: &Node) {
         let (Some(due), now) = (self.due, self.now(step)) else { return };
         let pause = step.at.since(due.max(self.last));
@@ -199,7 +199,7 @@ fn belief(event: &Event) -> Option<(String, Belief)> {
     Some((member.name.to_string(), state(member)))
 }
 
-/// Without the numbers by which an answer finds its question: they differ each time, and nobody reads them.
+/// The content without sequence numbers, which differ each time and mean nothing to a reader.
 fn content(dissected: &Dissected) -> Content {
     let mut content = Content::default();
     let mut texts = Vec::new();

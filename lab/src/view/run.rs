@@ -1,5 +1,5 @@
-//! What a page shows: one run of a cluster, as its nodes saw it. Times are microseconds since the run began; nodes and texts
-//! are named by their place in the lists.
+//! The contents of a page: one run of a cluster, as its nodes saw it. Times are microseconds since the run began; nodes and
+//! texts are indexes in the lists.
 
 use serde::{Serialize, Serializer};
 
@@ -9,35 +9,35 @@ use serde::{Serialize, Serializer};
 pub struct Run {
     /// What the page is called.
     pub title: String,
-    /// The run in one line: of which source, how many nodes, how long.
+    /// The run in one line: its source, the number of nodes, its length.
     pub summary: String,
-    /// By name: whatever would be needed to run it again.
+    /// The parameters for running it again, by name.
     pub parameters: Vec<(String, String)>,
-    /// What the page does not hold, each a sentence.
+    /// What the page leaves out, each a sentence.
     pub left_out: Vec<String>,
     /// When it begins, always 0.
     pub start: u64,
     /// When it ends.
     pub end: u64,
-    /// How much time the diagram of datagrams shows at first.
+    /// The time that the diagram of datagrams shows at first.
     pub span: u64,
-    /// No datagram was longer under way.
+    /// The longest time that a datagram was under way.
     pub longest: u64,
     /// The members, sorted by name.
     pub nodes: Vec<Node>,
-    /// Who came to believe what, in the order of time.
+    /// The changes of belief, in the order of time.
     #[serde(rename = "beliefs", serialize_with = "change_columns")]
     pub changes: Vec<Change>,
     /// The datagrams that are kept, in the order in which they were sent.
     #[serde(rename = "datagrams", serialize_with = "flight_columns")]
     pub flights: Vec<Flight>,
-    /// What datagrams hold.
+    /// The contents of datagrams.
     pub texts: Vec<Text>,
-    /// The times of which datagrams are kept.
+    /// The times whose datagrams are kept.
     pub windows: Vec<(u64, u64)>,
     /// Members that were declared failed, or left: in the order of time.
     pub verdicts: Vec<Verdict>,
-    /// What else happened, in the order of time.
+    /// Other events, in the order of time.
     pub marks: Vec<Mark>,
 }
 
@@ -46,13 +46,13 @@ pub struct Run {
 pub struct Node {
     /// Its name.
     pub name: String,
-    /// When its recordings tell what it did; never, if there are none of it.
+    /// The times that its recordings cover; empty if there are none.
     pub recorded: Vec<(u64, u64)>,
-    /// When it was held up, as its own timers show.
+    /// The times when it was stalled, according to its own timers.
     pub stalls: Vec<(u64, u64)>,
 }
 
-/// How an observer sees a subject.
+/// The state of a subject in an observer's view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Belief {
     /// Not listed.
@@ -67,29 +67,29 @@ pub enum Belief {
     Left = 4,
 }
 
-/// An observer changes its mind.
+/// A change of an observer's belief.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
     /// When.
     pub at: u64,
-    /// Whose mind.
+    /// The observer.
     pub observer: usize,
-    /// Of whom.
+    /// The subject.
     pub subject: usize,
-    /// From now on.
+    /// The belief from now on.
     pub belief: Belief,
 }
 
-/// What became of a datagram.
+/// The fate of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// It was received.
     Arrived = 0,
-    /// The receiver was recorded then, and did not get it.
+    /// The receiver was recorded then, and did not receive it.
     Lost = 1,
-    /// Nobody knows whether it arrived.
+    /// It is unknown whether it arrived.
     Unseen = 2,
-    /// It arrived from somebody of whom there is no recording.
+    /// It arrived from a node without a recording.
     Unsent = 3,
 }
 
@@ -100,26 +100,26 @@ pub struct Flight {
     pub sent: u64,
     /// How long it took; 0 if it did not arrive.
     pub took: u64,
-    /// Who sent it.
+    /// The sender.
     pub from: usize,
-    /// Whereto.
+    /// The receiver.
     pub to: usize,
-    /// What it holds.
+    /// Its content, as an index.
     pub text: usize,
-    /// What became of it.
+    /// Its fate.
     pub fate: Fate,
 }
 
-/// What a datagram holds.
+/// The content of a datagram.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Text {
     /// In words.
     pub text: String,
     /// Its questions and answers: [`PING`], [`ACK`], [`PING_REQ`], [`NACK`].
     pub kind: u8,
-    /// Who is asked for.
+    /// The target of a question.
     pub target: Option<usize>,
-    /// What it claims of whom: [`SUSPECT`], [`FAILED`], [`ALIVE`], [`LEFT`].
+    /// Its claims, and about whom: [`SUSPECT`], [`FAILED`], [`ALIVE`], [`LEFT`].
     pub claims: Vec<(usize, u8)>,
 }
 
@@ -127,64 +127,64 @@ pub struct Text {
 pub const PING: u8 = 1;
 /// Its answer.
 pub const ACK: u8 = 2;
-/// A relay is asked.
+/// A request to a relay.
 pub const PING_REQ: u8 = 4;
-/// A relay has heard nothing.
+/// A relay has no answer from the target.
 pub const NACK: u8 = 8;
-/// Somebody is suspected.
+/// A member is suspected.
 pub const SUSPECT: u8 = 16;
-/// Somebody failed.
+/// A member failed.
 pub const FAILED: u8 = 32;
-/// Somebody is alive.
+/// A member is alive.
 pub const ALIVE: u8 = 64;
-/// Somebody left.
+/// A member left.
 pub const LEFT: u8 = 128;
 
-/// A member was declared failed, or left; with all who came to hold it.
+/// A verdict that a member failed or left, with all who came to believe it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Verdict {
-    /// Who departed.
+    /// The member.
     pub subject: usize,
-    /// Who was the first to say so.
+    /// The first observer that reported it.
     pub observer: usize,
     /// When.
     pub at: u64,
     /// [`Belief::Failed`] or [`Belief::Left`].
     #[serde(rename = "state", serialize_with = "as_number")]
     pub belief: Belief,
-    /// When the suspicion began that it came of.
+    /// When the suspicion that led to it began.
     pub suspected: Option<u64>,
-    /// How many observers held it.
+    /// How many observers believed it.
     pub holders: usize,
-    /// Who accused it, as the holders tell.
+    /// Its accusers, according to the observers.
     pub accusers: Vec<usize>,
     /// Whether the subject ran at that time; unknown if it was not recorded.
     #[serde(rename = "false")]
     pub is_false: Option<bool>,
-    /// What the subject's own recording says of it.
+    /// The subject's own recording, in a sentence.
     pub truth: String,
-    /// The rest of the story, a sentence each.
+    /// Further sentences about it.
     pub words: Vec<String>,
-    /// How holders explain it.
+    /// The explanations of observers.
     pub told: Vec<Told>,
 }
 
-/// How one observer explains a verdict.
+/// One observer's explanation of a verdict.
 #[derive(Debug, Clone, Serialize)]
 pub struct Told {
-    /// Who.
+    /// The observer.
     pub observer: usize,
-    /// When it came to hold it.
+    /// When it came to believe the verdict.
     pub at: u64,
     /// The verdict's own text.
     pub text: String,
-    /// How the observer itself stood.
+    /// The observer's own standing.
     pub standing: String,
-    /// What it saw of the subject, and of itself meanwhile.
+    /// Its observations of the subject, and of itself meanwhile.
     pub seen: Vec<(u64, String)>,
 }
 
-/// Something that happened.
+/// An event.
 #[derive(Debug, Clone, Serialize)]
 pub struct Mark {
     /// When.

@@ -1,4 +1,4 @@
-//! The run in words: its verdicts, with what the recordings of all nodes together say of each, and what else happened.
+//! The run in words: its verdicts, with the evidence in all recordings together, and other events.
 
 use super::{
     account::{Account, Held},
@@ -7,16 +7,16 @@ use super::{
     run::{Belief, Change, Fate, Flight, Mark, NACK, Node, PING_REQ, Run, Told, Verdict},
 };
 
-/// Of one verdict, so many explanations are shown.
+/// The number of explanations that are shown for one verdict.
 const MOST_TOLD: usize = 12;
-/// Of one kind, so many sentences are said of a verdict.
+/// The number of sentences of one kind about a verdict.
 const MOST_SENTENCES: usize = 4;
 /// A relay's nack comes within this time of the request, in microseconds.
 const NACK_WITHIN: u64 = 1_500_000;
-/// Fewer datagrams from one node to another prove nothing.
+/// With fewer datagrams from one node to another, losses prove nothing.
 const LEAST: usize = 3;
 
-/// Every verdict, in the order of time. All who hold the same about the same life of a member hold one verdict.
+/// Every verdict, in the order of time. Observers that believe the same about the same life of a member share one verdict.
 pub(super) fn verdicts(accounts: &[Account], names: &Names, run: &Run, began: u64) -> Vec<Verdict> {
     let mut held: Vec<(usize, &Held)> = accounts
         .iter()
@@ -63,7 +63,7 @@ fn verdict(group: &[(usize, &Held)], names: &Names, run: &Run, began: u64) -> Ve
     verdict
 }
 
-/// Those whose suspicion ran out first: they know why.
+/// The explanations of those whose suspicion timed out first, since they know the reasons.
 fn told(group: &[(usize, &Held)], began: u64) -> Vec<Told> {
     let mut sorted: Vec<_> = group.iter().collect();
     sorted.sort_by_key(|(_, held)| (!held.is_own, held.at));
@@ -140,7 +140,7 @@ fn within<'a>(around: &Around, run: &'a Run) -> impl Iterator<Item = &'a Flight>
     run.flights.iter().filter(move |flight| (from..=to).contains(&flight.sent))
 }
 
-/// Who asked whom to ping the subject, and what came of it.
+/// The relays that were asked to ping the subject, and the results.
 fn relays(subject: usize, around: &Around, run: &Run) -> Vec<String> {
     let asks = |flight: &&Flight| {
         let text = &run.texts[flight.text];
@@ -189,7 +189,7 @@ fn held_up(around: &Around, nodes: &[Node]) -> Vec<String> {
         .collect()
 }
 
-/// Of datagrams between the subject and each other node: whether one way lost all of them.
+/// For the datagrams between the subject and each other node, whether one direction lost all of them.
 fn one_way(subject: usize, around: &Around, run: &Run) -> Vec<String> {
     let mut tallies = vec![[(0, 0); 2]; run.nodes.len()];
     for flight in within(around, run) {
@@ -219,7 +219,7 @@ fn one_way(subject: usize, around: &Around, run: &Run) -> Vec<String> {
     tallies.iter().enumerate().filter_map(tell).take(MOST_SENTENCES).collect()
 }
 
-/// What happened besides: who suspected first, who refuted, whose recording began and ended, who was held up.
+/// Other events: first suspicions, refutations, beginnings and ends of recordings, stalls.
 pub(super) fn marks(run: &Run, faults: Vec<Mark>) -> Vec<Mark> {
     let mut marks = faults;
     let name = |node: usize| run.nodes[node].name.as_str();

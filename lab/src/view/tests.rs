@@ -1,4 +1,4 @@
-//! What hand-written accounts become.
+//! The pages of hand-written accounts.
 
 use std::{process::Command, time::Duration};
 
@@ -62,7 +62,7 @@ fn shown(accounts: &[Account]) -> Run {
 }
 
 #[test]
-fn all_who_hold_the_same_hold_one_verdict() {
+fn observers_that_believe_the_same_share_one_verdict() {
     let run = shown(&three());
     let [verdict] = &run.verdicts[..] else { panic!("{:?}", run.verdicts) };
     assert_eq!((verdict.subject, verdict.observer, verdict.at, verdict.holders), (2, 0, 9 * SECOND, 2));
@@ -127,7 +127,7 @@ fn a_datagram_arrived_was_lost_or_nobody_knows() {
     let ping = || content("ping c", PING, Some("c"));
     let mut accounts = three();
     accounts[0].sent = vec![seen(10, "b", 7, ping()), seen(20, "b", 7, ping()), seen(30, "c", 8, ping())];
-    // Twice delivered, once lost; and one whose sender was not yet recorded.
+    // One delivered twice, one lost, and one whose sender was not recorded yet.
     accounts[1].received = vec![seen(15, "a", 7, ping()), seen(40, "c", 9, content("ack", ACK, None))];
     let fates = |run: &Run| run.flights.iter().map(|flight| (flight.sent, flight.fate)).collect::<Vec<_>>();
     let run = shown(&accounts);

@@ -1,4 +1,4 @@
-//! What callers have an endpoint do about broadcasts, and what readers get.
+//! Calls on an endpoint about broadcasts, and their delivery to readers.
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Endpoint {
-    /// Sends something to every member.
+    /// Sends a payload to every member.
     pub(crate) fn broadcast(
         &mut self,
         now: Time,
@@ -28,7 +28,7 @@ impl Endpoint {
         sent.map(|item| item.seq)
     }
 
-    /// The same, and tells a caller of the confirmations.
+    /// The same, and reports the confirmations to a caller.
     pub(crate) fn broadcast_confirmed(
         &mut self,
         now: Time,
@@ -51,7 +51,7 @@ impl Endpoint {
         Ok(seq)
     }
 
-    /// Takes in what became of large broadcasts.
+    /// Processes the results of large broadcasts.
     pub(in crate::data) fn confirm_large(&mut self, now: Time) {
         let mut large = mem::take(&mut self.large);
         large.retain(|(item, settled)| {
@@ -67,7 +67,7 @@ impl Endpoint {
         self.large = large;
     }
 
-    /// Puts what came into the mailboxes of its readers.
+    /// Puts deliveries into the mailboxes of their readers.
     pub(crate) fn hand_out(&mut self) {
         while let Some(delivery) = self.broadcasts.poll_delivery() {
             self.deliver(&delivery);

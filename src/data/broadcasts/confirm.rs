@@ -1,4 +1,4 @@
-//! Confirmations: which members have a broadcast, as its origin learns, and which Confirms this node is still to send.
+//! Confirmations: which members have a broadcast, for its origin; and the Confirms that this node still has to send.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,23 +20,24 @@ use crate::{
     wire::{data::Confirm, hash},
 };
 
-/// Members that confirm: of more, those whose hashes are lowest.
+/// The number of members that confirm; if there are more, those with the lowest hashes.
 pub(super) const SAMPLE: u64 = 256;
 /// Broadcasts that wait for confirmations at the same time.
 pub(super) const MAX_OPEN: usize = 64;
-/// Origins to which Confirms wait to be sent, of which an account has its [share](Shares::has_room), and how many to each:
-/// more are not confirmed until they ask.
+/// How many origins Confirms may wait for, of which an account has its [share](Shares::has_room), and how many for each.
+/// Broadcasts beyond it are not confirmed until the origin asks.
 const MAX_PENDING: (usize, usize) = (512, 16);
-/// Datagrams of Confirms that may go out for those that came in before.
+/// How many datagrams of Confirms may be sent in answer to datagrams that arrived before.
 const MAX_CREDIT: usize = 8;
 /// Confirmations are spread over this time at most, so that they do not arrive all at once.
 const SPREAD: Duration = Duration::from_millis(100);
-/// A broadcast is sent directly to those that have not confirmed it at half of the time, and again in steps of this part of it.
+/// After half of its time a broadcast is sent directly to the members that have not confirmed it, and again in steps of this
+/// fraction of the time.
 const STEPS: u32 = 32;
 const HALF: u32 = STEPS / 2;
 /// From this step on by stream as well.
 const BY_STREAM: u32 = STEPS / 4 * 3;
-/// For how long a confirmation waits for a packet, to a member that datagrams do not reach.
+/// How long a confirmation waits for a packet to a member that datagrams do not reach.
 const RIDE: Duration = Duration::from_secs(10);
 
 /// Why a member did not confirm a broadcast.
@@ -44,7 +45,7 @@ const RIDE: Duration = Duration::from_secs(10);
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Unconfirmed {
-    /// No confirmation came in time, though it was sent to that member directly.
+    /// No confirmation arrived in time, though the broadcast was sent to that member directly.
     Silent,
     /// It failed meanwhile, or was restarted.
     Failed,
@@ -66,10 +67,10 @@ impl fmt::Display for Unconfirmed {
 /// Which members have a broadcast.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Outcome {
-    /// Those that confirmed it, and after which time.
+    /// The members that confirmed it, each with the time that it took.
     pub(crate) reached: Vec<(Arc<str>, Duration)>,
     pub(crate) missing: Vec<(Life, Unconfirmed)>,
-    /// How many got it, or confirmed it, only when it was sent to them directly.
+    /// How many received it, or confirmed it, only after it was sent to them directly.
     pub(crate) repaired: usize,
 }
 
@@ -79,11 +80,11 @@ struct Open {
     item: Arc<Item>,
     began: Time,
     timeout: Duration,
-    /// The step of its time at which something is to be done next.
+    /// The step of its time at which something is due next.
     step: u32,
     waits: BTreeMap<Arc<str>, u64>,
     outcome: Outcome,
-    /// The caller that is told; its channel has room for it.
+    /// The waiting caller; its channel has room for the outcome.
     caller: Sender<Outcome>,
 }
 
@@ -99,7 +100,7 @@ impl Open {
     }
 }
 
-/// What is to be done for members that have not confirmed.
+/// Work for members that have not confirmed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Resend {
     pub(super) to: Life,
@@ -141,7 +142,7 @@ impl Confirmations {
         self.close_if_settled(id);
     }
 
-    /// A member has got a broadcast.
+    /// A member has received a broadcast.
     pub(super) fn confirmed(&mut self, now: Time, by: &Life, epoch: u64, seq: u64) {
         let Some(open) = self.open.get_mut(&(epoch, seq)) else { return };
         if open.waits.get(&by.name) != Some(&by.epoch) {
@@ -153,7 +154,7 @@ impl Confirmations {
         self.close_if_settled((epoch, seq));
     }
 
-    /// A member was not given a large broadcast, or did not take it in.
+    /// A member could not be sent a large broadcast, or did not accept it.
     pub(super) fn refused(&mut self, by: &Life, epoch: u64, seq: u64) {
         if let Some(open) = self.open.get_mut(&(epoch, seq))
             && open.waits.get(&by.name) == Some(&by.epoch)
@@ -163,7 +164,7 @@ impl Confirmations {
         self.close_if_settled((epoch, seq));
     }
 
-    /// The life of a member has ended, and so have those before it. Of a later one others may know already.
+    /// The life of a member and all lives before it have ended. A later life may already be known.
     pub(super) fn gone(&mut self, name: &str, epoch: u64, why: Unconfirmed) {
         let ids: Vec<_> = self.open.keys().copied().collect();
         for id in ids {
@@ -187,7 +188,8 @@ impl Confirmations {
         self.open.values().map(Open::next).min()
     }
 
-    /// Does what is due: those who have not confirmed at half of the time are sent the broadcast directly, a few times.
+    /// Does what is due: after half of the time, the broadcast is sent directly to members that have not confirmed it, a few
+    /// times.
     pub(super) fn expire(&mut self, now: Time, resend: &mut VecDeque<Resend>) {
         let due: Vec<_> =
             self.open.iter().filter(|(_, open)| open.next() <= now).map(|(id, _)| *id).collect();
@@ -211,7 +213,7 @@ impl Confirmations {
         }
     }
 
-    /// The node ends: callers that wait learn it from the channel.
+    /// The node ends: waiting callers notice it by their channel.
     pub(super) fn close(&mut self) {
         *self = Self { closed: true, ..Self::default() };
     }
@@ -227,7 +229,8 @@ impl Confirmations {
 }
 
 impl Broadcasts {
-    /// [`broadcast`](Self::broadcast), and tells a caller of the confirmations. Returns who is asked for them, too.
+    /// [`broadcast`](Self::broadcast), with a report of the confirmations to a caller. Also returns the members that are
+    /// asked to confirm.
     pub(crate) fn broadcast_confirmed(
         &mut self,
         now: Time,
@@ -260,14 +263,14 @@ pub(super) fn is_sampled(name: &str, seq: u64, n: usize) -> bool {
     n <= SAMPLE || hash::entry(name, seq, 0) <= u64::MAX / n * SAMPLE
 }
 
-/// The receivers' side: the Confirms that wait for a packet to their origin.
+/// The receivers' side: Confirms that wait for a packet to their origin.
 #[derive(Debug, Default)]
 pub(super) struct PendingConfirms {
     to: BTreeMap<Life, Pending>,
-    /// Origins.
+    /// The accounts of the origins.
     shares: Shares,
     next: Option<Time>,
-    /// Datagrams that may be sent for those that came in: one may hold broadcasts of many origins.
+    /// How many datagrams may be sent in answer to those that arrived: one may hold broadcasts of many origins.
     may_send: usize,
 }
 
@@ -280,7 +283,7 @@ struct Pending {
 }
 
 impl PendingConfirms {
-    /// A confirmation is due at some time that depends on the size of the cluster, or at once.
+    /// Adds a confirmation, which is due after a time that depends on the size of the cluster, or at once.
     pub(super) fn add(&mut self, now: Time, to: &Life, account: Option<Account>, seq: u64, spread: Duration) {
         let due = now + spread;
         if !self.to.contains_key(to) {
@@ -306,19 +309,19 @@ impl PendingConfirms {
         self.next
     }
 
-    /// A datagram came in: one may go out.
+    /// A datagram arrived, so one may be sent.
     pub(super) fn earn(&mut self) {
         self.may_send = (self.may_send + 1).min(MAX_CREDIT);
     }
 
-    /// Whether a datagram may go out for one that came in.
+    /// Whether a datagram may be sent in answer to one that arrived; counts it.
     pub(super) fn spend(&mut self) -> bool {
         let may = self.may_send > 0;
         self.may_send -= usize::from(may);
         may
     }
 
-    /// Takes those to a member for as long as they are `put` into a packet. The others wait for the next one.
+    /// Takes the confirmations for a member while `put` fits them into a packet. The others wait for the next packet.
     pub(super) fn take(&mut self, to: &Life, mut put: impl FnMut(u64) -> bool) {
         let Some(pending) = self.to.get_mut(to) else { return };
         let fit = pending.seqs.iter().take_while(|seq| put(**seq)).count();
@@ -335,7 +338,8 @@ impl PendingConfirms {
         Some(pending)
     }
 
-    /// The next that is due, once; if it stays, it waits for a packet that happens to go there.
+    /// The next confirmation that is due, once. If it is not sent then, it waits for a packet that goes to its origin
+    /// anyway.
     pub(super) fn due(&mut self, now: Time) -> Option<Life> {
         if self.next.is_none_or(|next| next > now) {
             return None;
@@ -397,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_silent_is_sent_it_directly_then_by_stream_and_then_named() {
+    fn a_silent_member_is_sent_the_broadcast_directly_then_by_stream_and_then_named() {
         let (mut confirmations, mut resend) = (Confirmations::default(), VecDeque::new());
         let (caller, told) = bounded(1);
         confirmations.open(BEGIN, item("me", 1, 1), LIMIT, vec![life("a", 1), life("b", 1)], caller);
@@ -427,7 +431,7 @@ mod tests {
         assert_eq!(told.try_recv(), Ok(Outcome::default()));
     }
 
-    /// A caller may come between the end and the moment at which it sees that.
+    /// A caller may arrive between the end and the time at which it notices the end.
     #[test]
     fn after_the_end_nobody_waits() {
         let (mut confirmations, (caller, told)) = (Confirmations::default(), bounded(1));
@@ -436,7 +440,7 @@ mod tests {
         assert_eq!((told.try_recv(), confirmations.next()), (Err(TryRecvError::Disconnected), None));
     }
 
-    /// Of a restart there are two events, and a caller may come before both.
+    /// A restart causes two events, and a caller may arrive before both.
     #[test]
     fn the_end_of_an_earlier_life_says_nothing_of_the_present_one() {
         let (mut confirmations, (caller, told)) = (Confirmations::default(), bounded(1));
@@ -481,7 +485,7 @@ mod tests {
         taken
     }
 
-    /// What does not fit waits for the next packet.
+    /// Confirms that do not fit wait for the next packet.
     #[test]
     fn confirms_that_wait_are_bounded_and_go_once() {
         let mut pending = PendingConfirms::default();

@@ -1,13 +1,14 @@
-//! Numbers of a life that count as known though they did not come, so that no member confirms what its readers did not get.
+//! Numbers of a life that count as known although they did not arrive, so that no member confirms a broadcast that its
+//! readers did not receive.
 
-/// Ranges of them that are remembered, the highest.
+/// How many ranges are remembered, the highest ones.
 pub(super) const MAX_RANGES: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct GivenUp {
-    /// Ascending, with other numbers between them.
+    /// In ascending order, with other numbers between them.
     ranges: Vec<(u64, u64)>,
-    /// Up to here nobody remembers which came.
+    /// Up to this number it is not remembered which ones arrived.
     forgotten: u64,
 }
 
@@ -30,12 +31,12 @@ impl GivenUp {
         }
     }
 
-    /// Whether a number that is known has come; `None` if nobody remembers.
+    /// Whether a known number has arrived; `None` if that is not remembered.
     pub(super) fn has_come(&self, seq: u64) -> Option<bool> {
         (seq > self.forgotten).then(|| self.range_of(seq).is_none())
     }
 
-    /// A number has come after all.
+    /// A number has arrived after all.
     pub(super) fn remove(&mut self, seq: u64) {
         if let Some(at) = self.range_of(seq) {
             let (first, last) = self.ranges.remove(at);
@@ -108,7 +109,7 @@ mod tests {
         (node, all)
     }
 
-    /// What readers get when the origin sends a number directly, and whether it is confirmed.
+    /// The deliveries when the origin sends a number directly, and whether the number is confirmed.
     fn asked(node: &Node, all: &mut Broadcasts, origin: &Life, seq: u64) -> (Vec<(u64, bool)>, bool) {
         while all.poll_delivery().is_some() {}
         let (name, flags) = (&*origin.name, CONFIRM | CONFIRM_ANYWAY);

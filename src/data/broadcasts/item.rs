@@ -1,4 +1,4 @@
-//! A broadcast as it is kept.
+//! A broadcast as it is stored.
 
 use std::sync::Arc;
 
@@ -7,21 +7,21 @@ use crate::{
     wire::data::{Broadcast, MAX_SMALL},
 };
 
-/// A reader that is behind may see the newest of its topic alone.
+/// A reader that is behind may receive only the newest of its topic.
 pub(crate) const FOLD: u8 = 1;
 /// Receivers confirm it.
 pub(crate) const CONFIRM: u8 = 2;
-/// To this receiver alone: it confirms, whether it is of the sample and has it or not.
+/// For this receiver alone: it confirms even if it is not in the sample, or has it already.
 pub(crate) const CONFIRM_ANYWAY: u8 = 4;
 
-/// A broadcast, shared by all that keep it.
+/// A broadcast, shared by all parts that store it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) origin: Life,
-    /// In whose share it counts; none for this node's own.
+    /// The account that it counts for; `None` for this node's own.
     pub(crate) account: Option<Account>,
     pub(crate) seq: u64,
-    /// The stamp that it counts as here, and the one that its origin gave it.
+    /// The stamp that counts here, and the one that its origin gave it.
     pub(crate) stamp: u64,
     pub(super) given: u64,
     pub(crate) flags: u8,
@@ -60,7 +60,7 @@ impl Item {
         }
     }
 
-    /// Whether no datagram holds it: it goes from its origin to each member, and is not kept for others.
+    /// Whether it fits in no datagram: its origin sends it to each member, and no other member stores it.
     pub(crate) fn is_large(&self) -> bool {
         self.payload.len() > MAX_SMALL
     }

@@ -1,4 +1,5 @@
-//! What a state file keeps of broadcasts: which of them readers got, so that the node's next life does not get them again.
+//! The part of broadcasts in a state file: which ones readers received, so that the node's next life does not deliver them
+//! again.
 
 use std::sync::Arc;
 
@@ -14,13 +15,13 @@ use crate::{
 };
 
 impl Broadcasts {
-    /// From now on, the keeper of a state file is told when there is more for [`take_changed`](Self::take_changed).
+    /// From now on, the keeper of a state file is notified when there is more for [`take_changed`](Self::take_changed).
     pub(crate) fn keep(&mut self, keeper: Sender<()>) {
         self.keeper = Some(keeper);
     }
 
-    /// Goes on from what an earlier life of this node has kept. What was sent meanwhile is of before this life's time, as for any
-    /// other who joins.
+    /// Continues from the state that an earlier life stored. Broadcasts sent meanwhile are from before this life's time, as
+    /// for any node that joins.
     pub(crate) fn restore<'a>(&mut self, heads: impl Iterator<Item = BroadcastHead<'a>>) {
         for BroadcastHead { origin, epoch, below, above } in heads {
             let window = Window::of_head(below, above);
@@ -30,7 +31,7 @@ impl Broadcasts {
         }
     }
 
-    /// What an earlier life had of origins that were not met again is kept no longer.
+    /// Forgets the earlier life's state of origins that were not met again.
     pub(crate) fn forget_unlisted(&mut self, node: &Node, names: impl IntoIterator<Item = Arc<str>>) {
         let names = names.into_iter().filter(|name| node.listed_life(name).is_none());
         names.for_each(|name| self.forget(&name));
@@ -45,10 +46,10 @@ impl Broadcasts {
         }
     }
 
-    /// Something went to readers, or was told to be lost.
+    /// A delivery went to readers, or a loss was reported to them.
     pub(super) fn note_change(&mut self, life: &Life) {
         if life.name != self.own.name && !std::mem::replace(&mut self.changed, true) {
-            // A keeper that was told already comes; one that is gone keeps nothing.
+            // A keeper that was notified already will come; one that is gone stores nothing.
             self.keeper.iter().for_each(|keeper| _ = keeper.try_send(()));
         }
     }
@@ -59,7 +60,7 @@ impl Broadcasts {
         self.changed
     }
 
-    /// Tells what is to be kept of each life of others of which readers got something since this was last called.
+    /// Calls `keep` for each life of others of which readers received something since the last call.
     pub(crate) fn take_changed(&mut self, mut keep: impl FnMut(&BroadcastHead<'_>)) {
         if !std::mem::take(&mut self.changed) {
             return;

@@ -1,5 +1,6 @@
-//! What no datagram holds goes from its origin to each member, as an ask (`data::messages`): in a stream, and once. Its number is
-//! one of its origin's broadcasts, so it has its place in their order. Nobody passes it on, and nobody keeps it for others.
+//! Broadcasts that fit in no datagram go from their origin to each member, as an ask (`data::messages`): in a stream, and
+//! once. Their numbers are those of the origin's broadcasts, so they have their place in its order. No member passes them
+//! on, and no other member stores them.
 
 use std::time::Duration;
 
@@ -10,11 +11,11 @@ use crate::{
     wire::data::Broadcast,
 };
 
-/// The longest payload of a confirmed broadcast: with what stands before it, it is one of a message.
+/// The longest payload of a confirmed broadcast: with its other fields it is as long as a message may be.
 pub(crate) const MAX_LARGE: usize = MAX_MESSAGE - 64;
 
 impl Item {
-    /// What each member is asked to take in: epoch, number, stamp and flags, and then the payload.
+    /// The ask for each member: epoch, number, stamp and flags, then the payload.
     pub(crate) fn ask(&self, within: Duration) -> NewAsk {
         let head = (self.origin.epoch, self.seq, self.given, self.flags & FOLD);
         let mut payload = postcard::to_extend(&head, Vec::new()).unwrap_or_default();
@@ -24,8 +25,8 @@ impl Item {
 }
 
 impl Broadcasts {
-    /// Takes in one that its origin gives this node, and says whether its readers get it, or have it. It may have been told to be
-    /// lost, as later ones came first.
+    /// Processes one that its origin sends to this node. Returns whether its readers receive it, or have it. It may have
+    /// been reported as lost because later ones arrived first.
     pub(crate) fn on_large(
         &mut self,
         now: Time,
@@ -56,7 +57,7 @@ impl Broadcasts {
         self.heard(&origin.name, origin.epoch).is_some_and(|heard| heard.window.contains(seq))
     }
 
-    /// What became of one that this node gave a member.
+    /// The result of sending one to a member.
     pub(crate) fn large_settled(&mut self, now: Time, item: &Item, by: &Life, is_taken: bool) {
         if is_taken {
             self.confirmations.confirmed(now, by, item.origin.epoch, item.seq);
@@ -85,7 +86,7 @@ mod tests {
         assert!(postcard::to_extend(&longest, Vec::new()).unwrap().len() + MAX_LARGE <= MAX_MESSAGE);
     }
 
-    /// A later one was heard of first, and those before it were given up.
+    /// This node heard of a later one first, and those before it were given up.
     #[test]
     fn one_that_counted_as_lost_is_read_once_and_one_that_does_not_fit_is_refused() {
         let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);

@@ -1,4 +1,4 @@
-//! What is known of each life, and what follows when that changes.
+//! The state of each life, and the effects of its changes.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -10,14 +10,14 @@ use super::{
 };
 use crate::swim::{Account, Life, Node, Time};
 
-/// Bytes of all broadcasts that are held back, of which an account has its [share](crate::data::shares::Shares::has_room):
-/// names are free.
+/// Bytes of all broadcasts that are held back, of which an account has its [share](crate::data::shares::Shares::has_room),
+/// since names are free.
 pub(super) const MAX_HELD_OF_ALL: usize = 8 << 20;
-/// For how long somebody may repeat what was taken in: a member that got it late out of another one's log keeps it once more.
+/// How long others may repeat a broadcast: a member that received it late from another's log stores it once more.
 const REPEATED: Duration = KEEP.saturating_mul(2);
 
 impl Broadcasts {
-    /// Changes what is known of a life, and what follows from it.
+    /// Changes the state of a life, and applies the effects.
     pub(super) fn update(
         &mut self,
         node: &Node,
@@ -26,7 +26,7 @@ impl Broadcasts {
         change: impl FnOnce(&mut Heard, &mut VecDeque<Delivery>),
     ) {
         let past = self.before_this_node(seq);
-        // It may begin the life, and so end an earlier one of which readers get something.
+        // This may begin the life, and so end an earlier one with deliveries.
         self.heard_or_new(life.clone(), seq);
         let mut out = std::mem::take(&mut self.deliveries);
         let before = out.len();
@@ -59,7 +59,7 @@ impl Broadcasts {
         }
     }
 
-    /// Counts what readers lose by what was added to the deliveries, and keeps these within their bound.
+    /// Counts the losses of readers in the new deliveries, and keeps the deliveries within their bound.
     pub(super) fn count_lost(&mut self, before: usize) {
         for delivery in self.deliveries.range(before.min(self.deliveries.len())..) {
             if let Delivery::Lost { count, .. } = delivery {
@@ -76,7 +76,7 @@ impl Broadcasts {
         self.lives.get(name)?.iter().find(|heard| heard.life.epoch == epoch)
     }
 
-    /// What is known of a life, which has come to this number.
+    /// The state of a life that has reached this number.
     pub(super) fn heard_or_new(&mut self, life: Life, seq: u64) -> &mut Heard {
         if self.heard(&life.name, life.epoch).is_none() {
             self.begin(life.clone(), seq);
@@ -99,7 +99,7 @@ impl Broadcasts {
         }
     }
 
-    /// Nothing more is known of a life: readers get what was held back of it, and are told what is missing.
+    /// Ends a life: readers receive what was held back, and a report of what is missing.
     pub(super) fn end(&mut self, mut past: Heard) {
         past.due().map(|at| self.due.remove(&(at, past.life.clone())));
         self.digest ^= past.share;
@@ -148,12 +148,12 @@ impl Broadcasts {
         if self.takes_over() { seq.saturating_sub(window::WIDTH + 1) } else { 0 }
     }
 
-    /// Whether what others know is older than this node.
+    /// Whether the knowledge of others is older than this node.
     pub(super) fn takes_over(&self) -> bool {
         !self.took_over && self.joined.is_none_or(|at| self.now.since(at) < JOINING)
     }
 
-    /// Has the digest agree with what is known of a life, and with whether it is the live one of its name.
+    /// Updates the digest for the state of a life, and for whether it is the live one of its name.
     pub(super) fn refresh(&mut self, node: &Node, life: &Life) {
         let counts = *life == self.own
             || node.known_life(&life.name).is_some_and(|(known, live)| live && known == *life);

@@ -8,9 +8,9 @@ use crate::{
     swim::{Life, Time},
 };
 
-/// For how long a broadcast can be had again.
+/// How long a broadcast can be requested again.
 pub(super) const KEEP: Duration = Duration::from_secs(60);
-/// Broadcasts that are kept, and their bytes.
+/// The most broadcasts that are stored, and their bytes.
 pub(super) const MAX_LOGGED: (usize, usize) = (256, 128 << 10);
 
 #[derive(Debug, Default)]
@@ -20,8 +20,8 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Keeps a broadcast; in a full log, the oldest of the account that has most makes room. Says whether one did that could have
-    /// been kept longer.
+    /// Stores a broadcast; in a full log, the oldest of the account with the most makes room. Returns whether one was
+    /// dropped that could have been stored longer.
     pub(super) fn push(&mut self, now: Time, item: Arc<Item>) -> bool {
         self.expire(now);
         let mut evicted = false;
@@ -34,7 +34,7 @@ impl Log {
         evicted
     }
 
-    /// Drops what is too old.
+    /// Drops broadcasts that are too old.
     pub(super) fn expire(&mut self, now: Time) {
         while self.entries.front().is_some_and(|(at, _)| now.since(*at) >= KEEP) {
             self.remove(0);
@@ -53,12 +53,12 @@ impl Log {
         self.shares.remove(item.account, (1, item.size()));
     }
 
-    /// The broadcasts of a life, in the order in which they came.
+    /// The broadcasts of a life, in the order of their arrival.
     pub(super) fn of<'a>(&'a self, life: &Life) -> impl Iterator<Item = &'a Arc<Item>> {
         self.entries.iter().map(|(_, item)| item).filter(move |item| item.origin == *life)
     }
 
-    /// Those that came after a moment.
+    /// Those that arrived after this time.
     pub(super) fn since<'a>(&'a self, life: &Life, begin: Time) -> impl Iterator<Item = &'a Arc<Item>> {
         let entries = self.entries.iter().filter(move |(at, item)| *at >= begin && item.origin == *life);
         entries.map(|(_, item)| item)

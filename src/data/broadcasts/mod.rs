@@ -1,4 +1,4 @@
-//! Broadcasts: something for every member, once, in its sender's order (Serf's user events).
+//! Broadcasts: payloads for every member, once, in their sender's order (Serf's user events).
 //!
 //! A broadcast is named by its origin, the origin's life and a number that the origin counts. Which numbers of each life are
 //! known decides alone what is new (`window`). It spreads by gossip, behind the protocol's updates (`queue`), which may
@@ -63,11 +63,11 @@ const OWN: Rate = (50, 256);
 const PASSED: Rate = (4 * OWN.0, 4 * OWN.1);
 /// Lives of one name: the present one, and one before.
 const MAX_LIVES: usize = 2;
-/// For how long after the start others' knowledge counts as older than this node, unless it was learned before.
+/// How long after the start the knowledge of others counts as older than this node, unless it was learned before.
 const JOINING: Duration = Duration::from_secs(10);
-/// A queue that was not empty for longer is not a reason to keep the digest back.
+/// A queue that has not been empty for longer is no reason to withhold the digest.
 const BUSY: Duration = Duration::from_millis(500);
-/// What waits for readers, if nobody takes it out: a driver does after each input.
+/// The most deliveries that wait for readers; a driver takes them after each input.
 const MAX_DELIVERIES: usize = 8192;
 /// Members that are to be sent a broadcast directly.
 const MAX_RESENDS: usize = 4096;
@@ -83,12 +83,12 @@ pub(crate) enum TooMany {
 #[derive(Debug)]
 pub(crate) struct Broadcasts {
     own: Life,
-    /// The number that this node used last.
+    /// The number of this node's last broadcast.
     last: u64,
     lives: BTreeMap<Arc<str>, Vec<Heard>>,
     /// The xor of the shares of the live origins.
     digest: u64,
-    /// Until then the digest is told.
+    /// The digest is sent until then.
     tell_until: Time,
     busy_since: Time,
     queue: Queue,
@@ -97,32 +97,33 @@ pub(crate) struct Broadcasts {
     rate: Bucket,
     /// When something is due for a life.
     due: BTreeSet<(Time, Life)>,
-    /// Bytes of what waits for an earlier broadcast.
+    /// Bytes of the broadcasts that wait for an earlier one.
     held: Shares,
     deliveries: VecDeque<Delivery>,
-    /// Whom to ask for what is missing.
+    /// The members to ask for missing broadcasts.
     asks: VecDeque<Life>,
     /// An origin of which others claim what is believed from it alone.
     to_ask: Option<Life>,
     /// When to tell somebody the digest, as nothing is left in the queue, and from when on that may be.
     check: Option<Time>,
     next_check: Time,
-    /// Whether datagrams may be sent that no other caused.
+    /// Whether datagrams without a cause from outside may be sent.
     sends: bool,
     confirmations: Confirmations,
     resends: VecDeque<Resend>,
     pending_confirms: PendingConfirms,
     rng: fastrand::Rng,
-    /// Since when this node knows others, and whether it has taken over what they know.
+    /// Since when this node knows others, and whether it has taken over their knowledge.
     joined: Option<Time>,
     took_over: bool,
-    /// When the present life of each name was first listed: what came before is not for it. One that returns keeps its time.
+    /// When the present life of each name was first listed: earlier broadcasts are not for it. A name that returns keeps its
+    /// time.
     arrivals: BTreeMap<Arc<str>, (u64, Time)>,
     past: Past,
-    /// Whether readers may have got something that no state file has yet, and who keeps one.
+    /// Whether readers may have received something that is in no state file yet, and the keeper of one.
     changed: bool,
     keeper: Option<Sender<()>>,
-    /// The counters are of interest alone.
+    /// The counters of metrics.
     counted: Metrics,
     now: Time,
 }
@@ -164,7 +165,7 @@ impl Broadcasts {
         }
     }
 
-    /// Sends something to every member, this node included.
+    /// Sends a payload to every member, this node included.
     pub(crate) fn broadcast(
         &mut self,
         now: Time,
@@ -187,7 +188,7 @@ impl Broadcasts {
         Ok(item)
     }
 
-    /// Takes in a broadcast that a live member has passed on.
+    /// Processes a broadcast that a live member has passed on.
     pub(crate) fn on_broadcast(&mut self, now: Time, node: &Node, from: &Life, message: &Broadcast<'_>) {
         self.take_in(now, node, from, message, true);
     }
@@ -230,7 +231,7 @@ impl Broadcasts {
         self.learn(node, item, from, passes);
     }
 
-    /// Whether readers have a broadcast that is known, or get it now: it may count as known without having come.
+    /// Whether readers have a known broadcast, or receive it now: it may count as known without having arrived.
     fn has_or_gets(&mut self, node: &Node, from: &Life, message: &Broadcast<'_>) -> bool {
         let has = self.heard(&from.name, from.epoch).and_then(|heard| heard.has_come(message.seq));
         if has == Some(false) {
@@ -274,7 +275,7 @@ impl Broadcasts {
         believed
     }
 
-    /// Takes in a broadcast that is new, of this node or of another.
+    /// Processes a new broadcast, of this node or of another.
     fn learn(&mut self, node: &Node, item: Arc<Item>, from: &Life, passes: bool) {
         let life = item.origin.clone();
         let now = self.now;
@@ -291,7 +292,7 @@ impl Broadcasts {
         self.update(node, &life, item.seq, |heard, out| heard.take(now, item, from, out));
     }
 
-    /// Follows the members.
+    /// Follows the events of members.
     pub(crate) fn on_event(&mut self, node: &Node, event: &Event) {
         let Some(member) = event.member() else { return };
         self.now = self.now.max(node.now());
@@ -306,7 +307,7 @@ impl Broadcasts {
                     *arrival = (epoch, self.now);
                 }
                 if self.digest != 0 {
-                    // It may have joined a moment ago, and takes over what others know.
+                    // It may have joined a moment ago, and takes over the knowledge of others.
                     self.tell_until = self.tell_until.max(self.now + JOINING);
                 }
             }
@@ -357,7 +358,7 @@ impl Broadcasts {
         parts.into_iter().flatten().min()
     }
 
-    /// Follows this node's own life, and drops what nobody is left to be told.
+    /// Follows this node's own life, and drops work for members that are gone.
     pub(crate) fn settle(&mut self, node: &Node) {
         self.follow_own(node);
         if node.live() <= 1 && !self.queue.is_empty() {
@@ -365,7 +366,8 @@ impl Broadcasts {
         }
     }
 
-    /// If its own epoch has risen, its life begins anew: numbers do, too, and what it sent before counts as others' earlier lives do.
+    /// If its own epoch has risen, its life begins anew, and so do its numbers; its earlier broadcasts count like those of
+    /// others' earlier lives.
     fn follow_own(&mut self, node: &Node) {
         let own = node.own_life();
         if self.own != own {
@@ -375,7 +377,7 @@ impl Broadcasts {
         }
     }
 
-    /// The next member that is to be asked for what is missing, or that is to be given what it lacks.
+    /// The next member to ask for missing broadcasts, or to send those that it lacks.
     pub(crate) fn poll_ask(&mut self) -> Option<Life> {
         self.asks.pop_front()
     }
@@ -395,7 +397,7 @@ impl Broadcasts {
         self.confirmations.close();
     }
 
-    /// Adds what was counted.
+    /// Adds the counters to the metrics.
     pub(crate) fn add_to(&self, metrics: &mut Metrics) {
         let (queued, logged) = (self.queue.len() as u64, self.log.len() as u64);
         metrics.add(&Metrics {

@@ -1,4 +1,4 @@
-//! Names of members that are no longer listed, and until when it is remembered which of their broadcasts were taken in:
+//! Names of members that are no longer listed, and until when it is remembered which of their broadcasts have arrived, since
 //! others may still repeat them.
 
 use std::{
@@ -26,7 +26,7 @@ impl Past {
         self.by_name.len()
     }
 
-    /// Adds a name until then, and says which one makes room for it.
+    /// Adds a name until that time. Returns the name that makes room for it, if any.
     pub(super) fn add(&mut self, until: Time, name: &Arc<str>, account: Option<Account>) -> Option<Arc<str>> {
         self.remove(name);
         let first = if self.len() < MAX_PAST {

@@ -1,4 +1,5 @@
-//! Broadcasts that are to be passed on: a transmit-limited queue of its own, which gets what updates leave of each packet.
+//! Broadcasts that are to be passed on: a transmit-limited queue of its own, which gets the room that updates leave in each
+//! packet.
 //!
 //! The item that has waited longest is offered the whole room first, because a large one would never fit behind others. Half
 //! of what remains goes to the least-sent items, the rest in order of waiting. So every item has its turn within as many
@@ -15,19 +16,19 @@ use crate::data::shares::Shares;
 
 /// Broadcasts that wait to be passed on. When full, the account with most of them gives up the one that was sent most often.
 pub(super) const MAX_QUEUED: usize = 512;
-/// After this many items that are not for a packet, a part of it counts as full.
+/// After this many items that are not for a packet, that part of it counts as full.
 const MAX_MISSES: usize = 8;
 
-/// What became of an item that was offered to a packet.
+/// The result of offering an item to a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Offer {
-    /// So much room is left.
+    /// It was taken; this much room is left.
     Taken(usize),
-    /// The recipient has it.
+    /// The recipient has it already.
     Passed,
     /// It does not fit.
     NoRoom,
-    /// There is nobody else to tell: it counts as sent.
+    /// There is no other member to send it to: it counts as sent.
     Needless,
 }
 
@@ -45,12 +46,12 @@ pub(super) struct Queue {
     by_sent: BTreeSet<(u32, u64)>,
     turns: u64,
     shares: Shares,
-    /// What was offered to a packet, and what became of it.
+    /// The items that were offered to a packet, with the results.
     offered: Vec<(u64, Offer)>,
 }
 
 impl Queue {
-    /// Queues a broadcast, and says whether another is dropped for it.
+    /// Queues a broadcast. Returns whether another was dropped for it.
     pub(super) fn push(&mut self, item: Arc<Item>) -> bool {
         let full = self.len() == MAX_QUEUED;
         if full && let Some(turn) = self.most_sent_of_largest() {
@@ -76,7 +77,7 @@ impl Queue {
         self.len() == 0
     }
 
-    /// Bytes of all that wait.
+    /// Bytes of all waiting broadcasts.
     pub(super) fn bytes(&self) -> usize {
         self.shares.all().1
     }
@@ -114,7 +115,7 @@ impl Queue {
         self.offered = offered;
     }
 
-    /// Has it wait, behind all others that were sent as often.
+    /// Queues an item behind all others that were sent as often.
     fn put(&mut self, waiting: Waiting) {
         self.turns += 1;
         self.shares.add(waiting.item.account, (1, waiting.item.size()));
@@ -130,7 +131,7 @@ impl Queue {
     }
 }
 
-/// What one packet is offered.
+/// The items that are offered to one packet.
 struct Round {
     offered: Vec<(u64, Offer)>,
     left: usize,
@@ -147,7 +148,7 @@ impl Round {
         self.offered.push((turn, said));
     }
 
-    /// Offers in this order, without repeats, what was not offered before, until no more room is left than this.
+    /// Offers items in this order that were not offered before, until no more room is left than this.
     fn offer(
         &mut self,
         by_turn: &BTreeMap<u64, Waiting>,

@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// Lives of which the other side lacks something, in one exchange. The rest waits for the next.
+/// The most lives in one exchange of which the other side lacks something. The rest waits for the next one.
 const MAX_BEHIND: usize = 4096;
 
 /// The least time between two exchanges for broadcasts, and the longest if the last changed nothing.
@@ -32,20 +32,20 @@ pub(crate) fn pace(node: &Node) -> (Duration, Duration) {
     (config.gossip_interval, config.probe_interval.saturating_mul(4))
 }
 
-/// How far an exchange has come.
+/// The state of an exchange.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     with: Life,
-    /// The last head that was written, and the last that came.
+    /// The last head that was written, and the last that arrived.
     written: Option<Life>,
     heard: Option<Life>,
-    /// What the other side knows of lives of which this node knows more.
+    /// The other side's knowledge of lives of which this node knows more.
     behind: VecDeque<(Life, Window)>,
-    /// What the other side knew at first, of lives of which this node takes over what was before its time.
+    /// The other side's first heads, for lives of which this node takes over broadcasts from before its time.
     before: BTreeMap<Life, Window>,
     /// The number of the last broadcast of the first of them that was written.
     given: u64,
-    /// What is still to be said in this turn: heads, and what the other side lacks.
+    /// Whether this turn still has something to send: heads, and broadcasts that the other side lacks.
     tells: bool,
     gives: bool,
 }
@@ -66,7 +66,7 @@ impl Exchange {
 }
 
 impl Broadcasts {
-    /// What is known, as a hash; 0 if nothing is.
+    /// A hash of all that is known; 0 if nothing is.
     pub(crate) fn digest(&self) -> u64 {
         self.digest
     }
@@ -87,7 +87,7 @@ impl Broadcasts {
         (exchange.tells, exchange.gives) = (turn <= 1, turn == 1 || turn == 2);
     }
 
-    /// Writes as much of the turn into a frame as fits, and says whether it was all.
+    /// Writes as much of the turn into a frame as fits. Returns whether that was all.
     pub(crate) fn say(&self, exchange: &mut Exchange, packet: &mut Writer<'_>) -> bool {
         if exchange.tells {
             exchange.tells = !self.put_heads(exchange, packet);
@@ -98,7 +98,7 @@ impl Broadcasts {
         !exchange.tells && !exchange.gives
     }
 
-    /// Takes in a section of the other side, and says whether it is one of these.
+    /// Processes a section of the other side. Returns whether it is one of these.
     pub(crate) fn on_section(
         &mut self,
         now: Time,
@@ -115,7 +115,7 @@ impl Broadcasts {
         true
     }
 
-    /// The other side has ended a turn: after its heads, it is plain what it lacks.
+    /// The other side has ended a turn: after its heads it is known what it lacks.
     pub(crate) fn end_turn(&mut self, exchange: &mut Exchange, turn: u8) {
         if turn <= 1 {
             self.lack_between(exchange, None);
@@ -128,7 +128,7 @@ impl Broadcasts {
         self.queue.is_empty() || now.since(self.busy_since) >= super::BUSY
     }
 
-    /// The lives that are told of, in the order of their heads, behind one of them.
+    /// The lives whose heads are sent, in order, after this one.
     fn told_lives(&self, behind: Option<&Life>) -> impl Iterator<Item = &Heard> {
         let from = Bound::Included(behind.map_or("", |life| &*life.name));
         let is_behind = move |heard: &&Heard| behind.is_none_or(|behind| heard.life > *behind);
@@ -140,7 +140,7 @@ impl Broadcasts {
             .filter(is_told)
     }
 
-    /// Writes heads into a frame, and says whether it has written all.
+    /// Writes heads into a frame. Returns whether it has written all.
     fn put_heads(&self, exchange: &mut Exchange, packet: &mut Writer<'_>) -> bool {
         for heard in self.told_lives(exchange.written.clone().as_ref()) {
             if !put_head(packet, &heard.life, &heard.window) {
@@ -197,7 +197,7 @@ impl Broadcasts {
         self.heard(&life.name, life.epoch).map(|heard| heard.window).unwrap_or_default()
     }
 
-    /// The other side knows nothing of the lives between the last that it told of and this one.
+    /// The other side knows nothing about the lives between its last head and this one.
     fn lack_between(&self, exchange: &mut Exchange, to: Option<&Life>) {
         let behind = exchange.heard.clone();
         let unknown =
@@ -222,7 +222,7 @@ impl Broadcasts {
         missing.min_by_key(|item| item.seq).map(|item| &**item)
     }
 
-    /// Writes what the other side lacks into a frame, and says whether it has written all.
+    /// Writes broadcasts that the other side lacks into a frame. Returns whether it has written all.
     fn put_missing(&self, exchange: &mut Exchange, packet: &mut Writer<'_>) -> bool {
         while let Some((life, theirs)) = exchange.behind.front() {
             while let Some(item) = self.next_missing(exchange, life, theirs, exchange.given) {

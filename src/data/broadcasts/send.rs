@@ -1,4 +1,4 @@
-//! What this part of a node adds to packets, and the datagrams of its own.
+//! The part of broadcasts in packets, and their own datagrams.
 
 use super::{Broadcasts, confirm::Resend, item, queue::Offer};
 use crate::{
@@ -34,7 +34,7 @@ impl Broadcasts {
             false => Offer::NoRoom,
         });
         if self.queue.is_empty() && self.check.is_none() {
-            // It was passed on often enough here, and may have missed somebody.
+            // It was passed on often enough here, but gossip may have missed a member.
             let interval = node.config().gossip_interval;
             self.check = Some(self.next_check.max(self.now) + interval.mul_f64(self.rng.f64()));
         }
@@ -44,7 +44,7 @@ impl Broadcasts {
         self.pending_confirms.take(to, |seq| packet.message(&Confirm { epoch: to.epoch, seq }));
     }
 
-    /// Writes the next datagram of this part, and says whereto.
+    /// Writes the next datagram of broadcasts, and returns its destination.
     pub(crate) fn poll_transmit(&mut self, node: &mut Node, buffer: &mut Vec<u8>) -> Option<Destination> {
         if !self.sends {
             return None;

@@ -1,8 +1,8 @@
-//! Which broadcasts of a life of an origin are known: all up to a number, and some of the next 256.
+//! The known broadcasts of a life: all up to a number, and some of the next 256.
 
 use crate::wire::data::WINDOW;
 
-/// Numbers above the first that is missing that can be known.
+/// How many numbers above the first missing one can be known.
 pub(super) const WIDTH: u64 = WINDOW as u64 * 8;
 const WORDS: usize = WINDOW / 8;
 /// The highest number that is believed from anybody but the origin, or how far ahead of the highest known: an origin exceeds
@@ -23,7 +23,7 @@ pub(super) fn above(claimed: u64, last: u64) -> u64 {
     claimed.min(HIGHEST.max(last.saturating_add(OWN_AHEAD))).min(u64::MAX - OWN_AHEAD).max(last)
 }
 
-/// Numbers that are known. The one above `below` is not.
+/// The known numbers. The one above `below` is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Window {
     below: u64,
@@ -32,12 +32,12 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// All up to this number.
+    /// All numbers up to this one.
     pub(super) fn up_to(below: u64) -> Self {
         Self { below, above: [0; WORDS] }
     }
 
-    /// As it travels in a head.
+    /// From the fields of a head.
     pub(super) fn of_head(below: u64, bytes: &[u8]) -> Self {
         let mut above = [0; WORDS];
         for (at, byte) in bytes.iter().take(WINDOW).enumerate() {
@@ -98,7 +98,7 @@ impl Window {
         Some(given_up)
     }
 
-    /// Forgets a number above the first that is missing.
+    /// Removes a number above the first missing one.
     pub(super) fn remove(&mut self, seq: u64) {
         if let Some(bit) = seq.checked_sub(self.below.saturating_add(2)).filter(|bit| *bit < WIDTH) {
             self.above[bit as usize / 64] &= !(1 << (bit % 64));
@@ -130,7 +130,7 @@ impl Window {
         given_up
     }
 
-    /// What another window knows and this one does not, as the first and last of ranges. Some may be empty.
+    /// The numbers that another window knows and this one does not, as the first and last of ranges. Some may be empty.
     pub(super) fn each_lacked(&self, theirs: &Self, mut lacks: impl FnMut(u64, u64)) {
         let mut first = self.below.saturating_add(1);
         if first <= theirs.below {
@@ -143,7 +143,7 @@ impl Window {
         theirs.numbers().filter(|seq| !self.contains(*seq)).for_each(|seq| lacks(seq, seq));
     }
 
-    /// Whether another window knows something that this one does not.
+    /// Whether another window knows a number that this one does not.
     pub(super) fn lacks(&self, theirs: &Self) -> bool {
         let mut ours = *self;
         ours.give_up(theirs) > 0

@@ -39,15 +39,15 @@ pub(super) const ELSEWHERE: u8 = 2;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Entry {
-    /// What the owner has set.
+    /// The value that the owner has set.
     pub value: Arc<[u8]>,
-    /// Which of the owner's changes it was: they are counted from 1 in each life of the owner.
+    /// The number of this change of the owner, counted from 1 in each life of the owner.
     pub version: u64,
-    /// When it was set, by the owner's clock. It is greater than that of anything its owner had heard of, so what was set
-    /// because of something else counts as later, everywhere: unless the clock of an owner is more than ten minutes ahead of
-    /// those of others. A stamp that is so far ahead of this node's clock when it comes counts as ten minutes ahead of that
-    /// moment (`implausible_entries`), so it counts differently where it came later, and two members may differ for good in
-    /// which of two values is the later one.
+    /// When it was set, by the owner's clock. It is greater than every stamp that its owner had received, so a value that
+    /// was set because of another counts as later, at all members; unless the clock of an owner is more than ten minutes
+    /// ahead of the others. A stamp that is further ahead of this node's clock on arrival counts as ten minutes ahead of
+    /// that time (`implausible_entries`). It then counts as later where it arrived later, and two members may disagree for
+    /// good about which of two values is the later one.
     pub stamp: Stamp,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Register {
     pub(super) entry: Entry,
     /// The stamp that the owner gave it, which goes to others.
     given: u64,
-    /// The version before it in the owner's map, if the teller knew.
+    /// The version before it in the owner's map, if the sender knew it.
     previous: Option<u64>,
     /// When this node learned that the key is deleted.
     deleted: Option<Time>,
@@ -76,7 +76,7 @@ impl Register {
         }
     }
 
-    /// Has its stamp count as another one here.
+    /// Replaces the stamp that counts here.
     pub(super) fn counts_as(mut self, stamp: u64) -> Self {
         self.entry.stamp = Stamp(stamp);
         self
@@ -110,12 +110,12 @@ impl OwnerMap {
         Self { epoch, ..Self::default() }
     }
 
-    /// Which life of the owner it is of.
+    /// The life of the owner that it belongs to.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Its keys that are not deleted, by name.
+    /// The keys that are not deleted, by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Entry)> {
         self.registers
             .iter()
@@ -131,7 +131,7 @@ impl OwnerMap {
         self.registers.get_key_value(key)
     }
 
-    /// How many keys there are that are not deleted.
+    /// The number of keys that are not deleted.
     pub(crate) fn len(&self) -> usize {
         self.registers.len() - self.tombstones
     }
@@ -156,7 +156,7 @@ impl OwnerMap {
         self.tombstones > 0
     }
 
-    /// What would be too large with a value for this key, and how large.
+    /// The part that would be too large with a value for this key, and its size.
     pub(super) fn excess(&self, key: &str, value: &[u8]) -> Option<(Part, usize)> {
         let old = self.registers.get(key);
         let keys = self.len() + usize::from(old.is_none_or(Register::is_deleted));
@@ -192,7 +192,7 @@ impl OwnerMap {
         }
     }
 
-    /// Whether a reader may take in that many more keys and bytes.
+    /// Whether a reader may accept that many more keys and bytes.
     pub(super) fn has_room_for(&self, keys: usize, bytes: usize) -> bool {
         self.registers.len() + keys <= SLACK * (MAX_KEYS + MAX_TOMBSTONES)
             && self.bytes + bytes <= SLACK * MAX_MAP
@@ -210,13 +210,13 @@ impl OwnerMap {
         (1_usize.saturating_sub(keys), register.size(key).saturating_sub(bytes))
     }
 
-    /// Whether this or something newer is known of a key.
+    /// Whether this version or a newer one of a key is known.
     pub(super) fn knows(&self, key: &str, version: u64) -> bool {
         version <= self.version
             || self.registers.get(key).is_some_and(|register| register.entry.version >= version)
     }
 
-    /// Takes in a change that is not known.
+    /// Inserts a change that is not known.
     pub(super) fn insert(&mut self, key: Arc<str>, register: Register) {
         self.put(key, register);
         self.catch_up();
@@ -229,7 +229,7 @@ impl OwnerMap {
         (self.floor < version && version <= self.version).then(|| before.max(self.floor))
     }
 
-    /// What is told of a key.
+    /// The message about a key.
     pub(super) fn tell<'a>(&'a self, owner: &'a str, key: &'a str, register: &'a Register) -> KeyValue<'a> {
         let Entry { version, ref value, .. } = register.entry;
         let step = self.previous(version).map_or(0, |previous| version - previous);
@@ -244,7 +244,7 @@ impl OwnerMap {
         self.registers.get_key_value(&**key)
     }
 
-    /// Takes in what another member knows beyond this one, all at once.
+    /// Applies another member's knowledge beyond this one, all at once.
     pub(super) fn apply(&mut self, delta: &KeyValueDelta<'_>, changes: Vec<(Arc<str>, Register)>) {
         if delta.version <= self.version {
             return;

@@ -54,19 +54,19 @@ const OWNER_AHEAD: u64 = AHEAD << 8;
 /// Values that were announced and have not come; the first of the account that has most makes room.
 const MAX_ANNOUNCED: usize = 256;
 
-/// An owner and a key of it.
+/// An owner and one of its keys.
 type AnnouncedKey = (Arc<str>, Box<str>);
 
-/// Values that were announced and have not come.
+/// Values that were announced and have not arrived.
 #[derive(Debug, Default)]
 struct Announced {
-    /// The version by owner and key, and in whose share it counts.
+    /// The version by owner and key, and the account that it counts for.
     versions: BTreeMap<AnnouncedKey, (u64, Option<Account>)>,
     shares: Shares,
 }
 
 impl Announced {
-    /// A value is too long for a datagram: it is fetched from who has it.
+    /// A value is too long for a datagram: it is fetched from a member that has it.
     fn add(&mut self, key: AnnouncedKey, account: Option<Account>, version: u64) {
         if let Some((known, _)) = self.versions.get_mut(&key) {
             *known = version.max(*known);
@@ -100,7 +100,7 @@ pub(crate) struct Owned {
     is_live: bool,
     share: u64,
     account: Option<Account>,
-    /// Up to which version there was no room for what others know; 0: nothing was refused.
+    /// The version up to which there was no room for the knowledge of others; 0 if nothing was refused.
     refused: u64,
 }
 
@@ -118,15 +118,15 @@ impl Owned {
 /// Why a change was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotSet {
-    /// The key has no characters, or some that no key has.
+    /// The key is empty, or has characters that keys may not have.
     BadKey,
-    /// What is how large.
+    /// The part that is too large, and its size.
     TooLarge(Part, usize),
-    /// Too many changes of late.
+    /// Too many recent changes.
     Busy,
 }
 
-/// What a limit is for.
+/// The part that a limit applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     Key,
@@ -141,13 +141,13 @@ pub(crate) struct KeyValues {
     owners: Owners,
     /// Counts the changes of `owners`.
     generation: u64,
-    /// Of the maps of live owners, in all and by bucket.
+    /// The digest of the maps of live owners, in all and by bucket.
     digest: u64,
     buckets: [u64; BUCKETS],
     /// The keys of all maps, deleted ones among them, and their bytes; and the most that there may be.
     shares: Shares,
     most: Size,
-    /// How much there was when something was refused, and how often there was room again afterwards.
+    /// The sizes when something was refused, and how often there was room again afterwards.
     short_at: Option<Size>,
     retries: u64,
     /// When it may be looked at next which owners count for themselves.
@@ -158,9 +158,9 @@ pub(crate) struct KeyValues {
     /// Since when something waits to be sent.
     unsettled: Option<Time>,
     announced: Announced,
-    /// Whom to fetch a value from that was announced.
+    /// The member from which to fetch an announced value.
     fetch: Option<Life>,
-    /// An owner of whose map others claim what is believed from the owner alone.
+    /// An owner about whose map others claim things that only the owner is believed about.
     to_ask: Option<Life>,
     /// When tombstones are looked at next.
     sweep: Option<Time>,
@@ -172,7 +172,7 @@ struct Counted {
     refused: u64,
     implausible: u64,
     unqueued: u64,
-    /// Maps that were copied to find out how large they would be.
+    /// How many maps were copied to find out their size.
     #[cfg(test)]
     copied: u64,
 }
@@ -260,12 +260,12 @@ impl KeyValues {
         self.digest
     }
 
-    /// Whom to fetch a value from that was announced.
+    /// The member from which to fetch an announced value.
     pub(super) fn take_fetch(&mut self) -> Option<Life> {
         self.fetch.take()
     }
 
-    /// Whom to ask what there is to claims that are believed from an owner alone.
+    /// The owner to ask about claims that only an owner is believed about.
     pub(super) fn take_to_ask(&mut self) -> Option<Life> {
         self.to_ask.take()
     }
@@ -288,7 +288,7 @@ impl KeyValues {
         self.note_unsettled(node.now());
     }
 
-    /// A change that a member tells in a datagram.
+    /// Processes a change that a member sends in a datagram.
     pub(super) fn on_change(&mut self, now: Time, node: &Node, from: &Life, said: &KeyValue<'_>) {
         let listed = node.listed_life(said.owner).filter(|(epoch, _)| *epoch == said.epoch);
         if self.defend_own(node, said.owner, said.epoch, said.version)
@@ -322,7 +322,7 @@ impl KeyValues {
         Register::new(said, now).counts_as(counts)
     }
 
-    /// What membership says of a member.
+    /// Follows the events of members.
     pub(super) fn on_event(&mut self, event: &Event) {
         let Some(member) = event.member() else { return };
         let Some(owned) = find(&self.owners, &member.name) else { return };
@@ -421,7 +421,7 @@ impl KeyValues {
         plausible
     }
 
-    /// Has a change be sent to others.
+    /// Queues a change for others.
     fn spread(&mut self, now: Time, owner: &Arc<str>, key: &str) {
         let Some(owned) = find(&self.owners, owner) else { return };
         let Some((key, _)) = owned.map.register(key) else { return };

@@ -44,7 +44,7 @@ pub(super) struct Arrived<'a> {
     pub(super) within: Duration,
 }
 
-/// The application's answer goes nowhere: the sender has given up, or is gone.
+/// The application's answer cannot be delivered: the sender has given up, or is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooLate;
 
@@ -139,7 +139,7 @@ impl Answerer {
         }
     }
 
-    /// What its senders have given up is no longer for the application.
+    /// Requests whose senders have given up are no longer for the application.
     fn expire(&mut self, now: Time, topic: &str) {
         for over in self.servers.expire(now, topic) {
             self.note_dropped(now, &over);
@@ -168,7 +168,7 @@ impl Answerer {
         matches!(self.memory.look(from, id), Known::Seen(Entry::Pending(until)) if now < until)
     }
 
-    /// Lets go what nobody has asked for in time.
+    /// Drops answers that were not requested in time.
     pub(super) fn act(&mut self, now: Time) {
         self.memory.expire(now);
     }

@@ -15,11 +15,11 @@ use crate::{
     wire::packet::HEADER,
 };
 
-/// So often an ask is sent by datagram before a stream is opened for it.
+/// How often an ask is sent by datagram before a stream is opened for it.
 pub(super) const DATAGRAMS: u32 = 3;
-/// So often it is sent by datagram in all: also beside a stream, which may take long where much is lost.
+/// How often it is sent by datagram in all: also beside a stream, which may take long under loss.
 pub(super) const ALL_DATAGRAMS: u32 = 10;
-/// The pause between these doubles so often; beside a stream it grows no more.
+/// How often the pause between these doubles; beside a stream it stays the same.
 pub(super) const MAX_DOUBLED: u32 = 2;
 /// An ask is repeated first after this many round trips.
 const ROUND_TRIPS: u32 = 3;
@@ -38,7 +38,7 @@ pub(super) const MAX_WITHIN: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of a datagram with an ask besides its topic and payload, at most.
 const AROUND_ASK: usize = HEADER + 44;
 
-/// An ask to be.
+/// An ask that is not begun yet.
 #[derive(Debug, Clone)]
 pub(crate) struct NewAsk {
     pub(crate) kind: AskKind,
@@ -57,7 +57,7 @@ pub(super) enum Step {
     Pending,
 }
 
-/// The caller that is told the outcome of an ask.
+/// The caller that waits for the outcome of an ask.
 #[derive(Debug)]
 pub(super) enum Caller {
     /// A caller that waits for this ask alone. The channel has room for the outcome.
@@ -68,16 +68,16 @@ pub(super) enum Caller {
 
 #[derive(Debug)]
 pub(super) struct Ask {
-    /// Where it goes.
+    /// The destination.
     pub(super) to: Life,
-    /// Which life of that member is meant.
+    /// The life of that member that is meant.
     pub(super) life: u64,
     pub(super) id: AskId,
     pub(super) new: NewAsk,
     pub(super) caller: Caller,
     pub(super) began: Time,
     pub(super) deadline: Time,
-    /// When something is to be done about it.
+    /// When something is due for it.
     pub(super) at: Time,
     pub(super) step: Step,
     /// How often it was tried in this step.
@@ -86,7 +86,7 @@ pub(super) struct Ask {
     pub(super) token_requests: u32,
     /// Whether it may have arrived.
     pub(super) sent: bool,
-    /// It is one of a query that was just sent.
+    /// Whether it is one of a query that was just sent.
     pub(super) in_flight: bool,
 }
 
@@ -147,12 +147,12 @@ impl Ask {
         self.pause(node, self.tries).min(most).min((self.left(now) / 2).max(MIN_POLL))
     }
 
-    /// It has no answer.
+    /// The outcome without an answer.
     pub(super) fn ended(&self, by: EndedBy) -> Outcome {
         Err(QueryProblem::new(self.sent, by))
     }
 
-    /// Its member has begun another life. What was not sent to it is for that one.
+    /// Its member has begun another life. An ask that was not sent yet goes to that life.
     pub(super) fn follow(&mut self, epoch: u64) {
         self.to.epoch = epoch;
         if !self.sent {
@@ -160,19 +160,19 @@ impl Ask {
         }
     }
 
-    /// Its member is not asked any more.
+    /// The outcome when its member is not asked any more.
     pub(super) fn departed(&self, node: &Node) -> Outcome {
         let state = node.member(&self.to.name).map(|member| member.state);
         self.ended(if state == Some(MemberState::Left) { EndedBy::Leave } else { EndedBy::Failure })
     }
 }
 
-/// Until when an answer is waited for.
+/// The deadline for an answer.
 pub(super) fn deadline(began: Time, new: &NewAsk) -> Time {
     began + new.within.min(MAX_WITHIN)
 }
 
-/// A pause that has doubled so often.
+/// A pause that has doubled this many times.
 pub(super) fn doubled(first: Duration, times: u32) -> Duration {
     (first * (1 << times.min(8))).min(MAX_REPEAT)
 }

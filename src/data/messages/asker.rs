@@ -29,7 +29,7 @@ use crate::{
 
 /// Asks of callers that are under way at the same time, without those of queries.
 const MAX_ASKS: usize = 1024;
-/// To one member: with those of queries, each has a slot of its own.
+/// The same to one member: with those of queries, each has a slot of its own.
 const MAX_PER_MEMBER: usize = 128;
 /// Asks of queries that were just sent and are not answered.
 const MAX_IN_FLIGHT: usize = 64;
@@ -39,12 +39,12 @@ const BURST: usize = 16;
 const BURST_PAUSE: Duration = Duration::from_millis(1);
 /// How many of the streams that this node may open, and of those to one member, are left to syncs.
 const SPARED_STREAMS: (usize, usize) = (2, 1);
-/// The first pause after which it is looked whether a member has sent its token; it doubles.
+/// The first pause after which a member's token is checked for; it doubles.
 const TOKEN_PAUSE: Duration = Duration::from_millis(5);
 
 const _: () = assert!(MAX_PER_MEMBER + MAX_QUERIES <= 1 << u8::BITS);
 
-/// This node has too much under way.
+/// This node has too many asks under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TooMany {
     Asks,
@@ -52,7 +52,7 @@ pub(crate) enum TooMany {
     Queries,
 }
 
-/// What is to be sent.
+/// The next thing to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
     /// By datagram.
@@ -111,7 +111,7 @@ impl Asker {
         caller: Sender<Settled>,
     ) -> Result<(), TooMany> {
         if self.closed {
-            // The caller learns of the end as its channel is dropped.
+            // The caller notices the end when its channel is dropped.
             return Ok(());
         }
         if self.singles >= MAX_ASKS {
@@ -126,7 +126,7 @@ impl Asker {
         Ok(())
     }
 
-    /// Begins a query: one ask to each of these members. Returns its number, and what hands out what becomes of each.
+    /// Begins a query: one ask to each of these members. Returns its number, and the subscription to the outcomes.
     pub(super) fn query(
         &mut self,
         now: Time,
@@ -147,7 +147,7 @@ impl Asker {
         Ok((id, reader))
     }
 
-    /// Nobody reads the answers to a query any more.
+    /// The answers to a query have no reader any more.
     pub(super) fn cancel(&mut self, now: Time, query: u64) {
         let Some(Query { deadline, .. }) = self.queries.remove(query) else { return };
         self.timers.remove(&(deadline, query));
@@ -367,7 +367,7 @@ impl Asker {
         self.open_streams(node, now);
     }
 
-    /// A member says what became of an ask.
+    /// A member answers an ask.
     pub(super) fn on_answer(
         &mut self,
         node: &mut Node,
@@ -428,7 +428,8 @@ impl Asker {
         self.open_streams(node, now);
     }
 
-    /// A member has departed, or begun another life: then it is asked again, and says so if it is another process.
+    /// A member has departed, or begun another life: then it is asked again, and answers that it is another process if it
+    /// is.
     pub(super) fn on_event(&mut self, node: &Node, now: Time, event: &Event) {
         let Some(member) = event.member() else { return };
         let Some(ids) = self.by_member.get(&member.name) else { return };
@@ -491,7 +492,7 @@ impl Asker {
         }
     }
 
-    /// Callers learn by a disconnection that the node has ended.
+    /// Callers notice the end of the node by a disconnection.
     pub(super) fn close(&mut self) {
         *self = Self { closed: true, ..Self::default() };
     }

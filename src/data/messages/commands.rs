@@ -1,4 +1,4 @@
-//! What callers have an endpoint do about messages.
+//! Calls on an endpoint about messages.
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -21,7 +21,7 @@ pub(crate) enum NotAsked {
 }
 
 impl Endpoint {
-    /// Asks the live member of this name; its caller is told what becomes of it.
+    /// Asks the live member of this name, and reports the outcome to the caller.
     pub(crate) fn ask(
         &mut self,
         now: Time,
@@ -41,7 +41,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Asks each of these. Returns the query's number, and what hands out what becomes of each.
+    /// Asks each of these members. Returns the query's number, and the subscription to the outcomes.
     pub(crate) fn query(
         &mut self,
         now: Time,
@@ -55,7 +55,7 @@ impl Endpoint {
         Ok(query)
     }
 
-    /// Nobody reads the answers to a query any more.
+    /// The answers to a query have no reader any more.
     pub(crate) fn cancel_query(&mut self, now: Time, query: u64) {
         self.messages.asker.cancel(now, query);
         self.settle(now);
@@ -66,7 +66,7 @@ impl Endpoint {
         self.messages.answerer.mailboxes.open(topics)
     }
 
-    /// One more reader of the requests of a topic; it has a token while one waits. None if too many topics are served.
+    /// Adds a reader of the requests of a topic, which has a token while one waits. `None` if too many topics are served.
     pub(crate) fn open_server(&mut self, topic: &str) -> Option<Receiver<()>> {
         self.messages.answerer.servers.open(topic)
     }
@@ -97,7 +97,7 @@ impl Endpoint {
         self.settle(now);
     }
 
-    /// Sends an answer to the present life of whom it is for.
+    /// Sends an answer to the present life of the requester.
     fn send_answer(&mut self, now: Time, ready: Ready) -> Result<(), TooLate> {
         let to = self.present_life(&ready.to).ok_or(TooLate)?;
         self.messages.send_answer(&mut self.node, now, Ready { to, ..ready });
@@ -120,7 +120,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// The node has ended: everybody who waits is told so.
+    /// The node has ended: all waiting callers are told.
     pub(crate) fn close(&mut self) {
         self.messages.asker.close();
         self.messages.answerer.close();

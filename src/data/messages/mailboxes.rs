@@ -1,4 +1,4 @@
-//! Mailboxes: what was sent to topics, until their readers take it.
+//! Mailboxes: messages to topics, until their readers take them.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -28,7 +28,7 @@ const MAX_INBOXES: usize = 64;
 /// account: where names of one host take them up, a reader is told all the same how much is lost, though not of whom.
 const MAX_APART: usize = 256;
 
-/// Which topics an inbox is for.
+/// The topics of an inbox.
 ///
 /// ```
 /// use syncswim::Topics;
@@ -58,7 +58,7 @@ impl Topics {
         Self(Kind::Prefix(prefix.into()))
     }
 
-    /// Whether `topic` is one of them.
+    /// Whether `topic` is one of these.
     #[must_use]
     pub fn holds(&self, topic: &str) -> bool {
         match &self.0 {
@@ -85,7 +85,7 @@ impl<S: Into<String>> From<S> for Topics {
     }
 }
 
-/// How a message came.
+/// How a message arrived.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -95,21 +95,21 @@ pub enum MessageKind {
     /// It was [broadcast](crate::Gossip::broadcast) to all.
     #[non_exhaustive]
     Broadcast {
-        /// Its sender counts its broadcasts, from 1 in each of its lives.
+        /// Its number, which its sender counts from 1 in each of its lives.
         seq: u64,
-        /// Orders the broadcasts of all senders, as far as they heard of each other: a member that sends after it has
-        /// received one gives a greater stamp. One that is more than ten minutes ahead of this node's clock counts as ten
-        /// minutes ahead of its arrival; so the order of broadcasts from a sender with such a clock differs from member to
-        /// member.
+        /// Orders the broadcasts of all senders, as far as they had received each other's: a member that sends after it has
+        /// received one gives a greater stamp. A stamp that is more than ten minutes ahead of this node's clock counts as
+        /// ten minutes ahead of its arrival, so the order of broadcasts from a sender with such a clock differs between
+        /// members.
         stamp: Stamp,
-        /// How many of its sender just before it are missing. They may still come, late.
+        /// How many broadcasts of its sender just before it are missing. They may still arrive, late.
         gap: u64,
-        /// Later ones of its sender came before it.
+        /// Whether later broadcasts of its sender were delivered before it.
         late: bool,
     },
 }
 
-/// A message as it lies in a mailbox.
+/// A message in a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) from: Life,
@@ -121,11 +121,11 @@ pub(crate) struct Item {
     pub(crate) folds: bool,
 }
 
-/// What the reader of a mailbox gets next.
+/// The next item for the reader of a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unread {
     Message(Item),
-    /// So much of a sender is lost for it; without one, of many together.
+    /// So many of a sender are lost for it; without a sender, of many together.
     Lost {
         from: Option<Life>,
         count: u64,
@@ -139,7 +139,7 @@ impl Unread {
     }
 }
 
-/// What waits for one reader.
+/// The items that wait for one reader.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     topics: Topics,
@@ -149,13 +149,13 @@ pub(crate) struct Mailbox {
     broadcasts: Shares,
     /// How many of the unread are not messages. They count for no account.
     notices: usize,
-    /// What is lost for this reader, behind what is unread.
+    /// The losses for this reader after the unread items.
     lost: Lost,
-    /// Broadcasts that did not come, as long as it has got none.
+    /// The broadcasts that did not arrive, as long as it has received none.
     unheard: Option<Lost>,
 }
 
-/// How much is lost of each sender; beyond a number of senders, together.
+/// The number of losses of each sender; beyond a number of senders, of all others together.
 #[derive(Debug, Default)]
 struct Lost(BTreeMap<Option<Life>, u64>);
 
@@ -192,7 +192,7 @@ impl Mailbox {
         self.lost.add(from, count, MAX_APART.saturating_sub(self.notices));
     }
 
-    /// Takes a broadcast, and says how many are lost for the reader by that.
+    /// Adds a broadcast. Returns how many are thereby lost for the reader.
     fn on_broadcast(&mut self, item: &Item) -> u64 {
         for (from, count) in self.unheard.take().into_iter().flat_map(|unheard| unheard.0) {
             self.note_lost(from, count);
@@ -200,7 +200,7 @@ impl Mailbox {
         self.take(item)
     }
 
-    /// Takes a message that others take, and says how many are lost for the reader by that.
+    /// Adds a message that other mailboxes accept. Returns how many are thereby lost for the reader.
     fn take(&mut self, item: &Item) -> u64 {
         if self.has_room_for(item) {
             while let Some(lost) = self.lost.pop() {
@@ -289,7 +289,7 @@ impl Mailboxes {
         (self.0.len() < MAX_INBOXES).then(|| self.0.subscribe(mailbox))
     }
 
-    /// Puts a message into every mailbox that is for its topic and has room; says for how many others it is lost. If none has
+    /// Puts a message into every mailbox for its topic that has room. Returns for how many others it is lost. If none has
     /// room, it is lost for none: its sender is told.
     pub(super) fn deliver(&self, item: &Item) -> (Status, u64) {
         let (mut readers, mut has_room) = (0, false);
@@ -312,7 +312,7 @@ impl Mailboxes {
         (Status::Taken, lost)
     }
 
-    /// Puts a broadcast into every mailbox that is for its topic, and says for how many readers something is lost by that.
+    /// Puts a broadcast into every mailbox for its topic. Returns for how many readers something is thereby lost.
     pub(super) fn broadcast(&self, item: &Item) -> u64 {
         let mut lost = 0;
         self.0.publish(|mailbox| {
@@ -323,7 +323,7 @@ impl Mailboxes {
         lost
     }
 
-    /// Tells the readers of broadcasts that some will not come.
+    /// Reports to the readers of broadcasts that some will not arrive.
     pub(super) fn lose(&self, from: &Life, count: u64) {
         self.0.publish(|mailbox| mailbox.lose(from, count));
     }
@@ -406,7 +406,7 @@ mod tests {
         Unread::Message(item(topic, len))
     }
 
-    /// How each message came, or how many are lost.
+    /// How each message arrived, or how many are lost.
     fn kinds(reader: &Subscription<Mailbox>) -> Vec<Result<MessageKind, u64>> {
         let kind = |unread| match unread {
             Unread::Message(item) => Ok(item.kind),
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gets_no_broadcasts_is_not_told_of_lost_ones_before_the_first() {
+    fn a_reader_without_broadcasts_is_not_told_of_lost_ones_before_its_first() {
         let mailboxes = Mailboxes::default();
         let reader = open(&mailboxes, Topics::all());
         let from = item("t", 0).from;
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_again_is_told_what_was_lost_before_what_comes_next_and_loses_nothing_more() {
+    fn a_reader_that_reads_again_is_told_its_losses_before_the_next_item_and_loses_nothing_more() {
         let mailboxes = Mailboxes::default();
         let reader = open(&mailboxes, "t");
         (0..=EACH as u64).for_each(|seq| _ = mailboxes.broadcast(&heard(seq, false)));
@@ -500,7 +500,7 @@ mod tests {
         );
     }
 
-    /// Who sent a broadcast is what somebody said: hosts that are made up are as many as somebody likes.
+    /// The origin of a broadcast is only claimed: an attacker can make up any number of hosts.
     #[test]
     fn broadcasts_of_any_number_of_hosts_take_no_room_of_messages() {
         let mailboxes = Mailboxes::default();

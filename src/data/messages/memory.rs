@@ -1,4 +1,4 @@
-//! What a node remembers of the asks of others, so that it takes in each once and answers a repeated one as before.
+//! A node's memory of the asks of others, so that it takes in each once and answers a repeated one as before.
 //!
 //! As in sessions of NFS 4.1 (RFC 8881, section 2.10.6): each of the asks that a sender has under way has a slot of its own, and
 //! those of a slot ascend. So only the last ask of each slot is remembered, with its answer. A later ask in a slot means that
@@ -29,25 +29,25 @@ const KEEP: Duration = Duration::from_secs(60);
 /// Bytes of all answers that are kept.
 const MAX_KEPT_BYTES: usize = 16 << 20;
 
-/// Which ask of a sender.
+/// Identifies an ask of a sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AskId {
     pub(crate) slot: u8,
-    /// In which life of the sender.
+    /// The life of the sender.
     pub(crate) epoch: u64,
     /// Its number in that life.
     pub(crate) number: u64,
 }
 
-/// What became of an ask.
+/// The state of an ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// It waits for the application, for the sender until then.
+    /// It waits for the application; its sender waits until then.
     Pending(Time),
     Answered(Answer),
 }
 
-/// Whether an ask is to be taken in.
+/// Whether an ask is new.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Known {
     New,
@@ -93,7 +93,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// What is known of an ask.
+    /// The state of an ask.
     pub(super) fn look(&self, from: &Life, id: AskId) -> Known {
         let last = self.senders.get(&from.name).and_then(|sender| sender.slots.get(usize::from(id.slot)));
         // No life comes after the present one: a member that claimed one lied.
@@ -174,7 +174,7 @@ impl Memory {
         true
     }
 
-    /// The answer in a slot is kept no longer.
+    /// Drops the answer in a slot.
     fn release(&mut self, from: &Arc<str>, account: Option<Account>, slot: u8, last: Option<&Slot>) {
         if let Some((Slot { entry, .. }, since)) = last.and_then(|last| Some((last, last.kept?))) {
             self.shares.remove(account, (0, bytes(entry)));
@@ -192,7 +192,7 @@ impl Memory {
         }
     }
 
-    /// Remembers what becomes of an ask that was admitted.
+    /// Stores the state of an ask that was admitted.
     pub(super) fn note(&mut self, now: Time, from: &Life, id: AskId, entry: Entry) {
         let AskId { slot, epoch, number } = id;
         let len = bytes(&entry);
@@ -216,7 +216,7 @@ impl Memory {
         }
     }
 
-    /// Lets answers go that nobody has asked for in time.
+    /// Drops answers that were not requested in time.
     pub(super) fn expire(&mut self, now: Time) {
         while self.poll_timeout().is_some_and(|at| at <= now)
             && let Some((oldest, _)) = self.kept.first_key_value()

@@ -1,4 +1,4 @@
-//! The queries of this node: whom each has still to ask, and who reads its answers.
+//! The queries of this node: the members that each still has to ask, and the readers of its answers.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -22,10 +22,10 @@ pub(super) const MAX_QUERIES: usize = 16;
 /// answers of those that are open and small ones come on top.
 const MAX_UNREAD_BYTES: usize = 8 << 20;
 
-/// The pause after which it is looked whether somebody has read.
+/// The pause after which it is checked whether the reader has read.
 pub(super) const READING_PAUSE: Duration = Duration::from_millis(100);
 
-/// What became of members that were asked, until somebody reads it.
+/// The results of members that were asked, until they are read.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     unread: VecDeque<Settled>,
@@ -72,7 +72,7 @@ pub(super) struct Query {
 #[derive(Debug, Default)]
 pub(super) struct Queries {
     all: BTreeMap<u64, Query>,
-    /// Whose turn it was last.
+    /// The query that had the last turn.
     turn: u64,
 }
 
@@ -86,7 +86,7 @@ impl Queries {
         self.all.insert(id, query);
     }
 
-    /// Those whose readers have so much to read that no more is fetched for them.
+    /// The queries whose readers have so many unread answers that no more are fetched.
     pub(super) fn unread(&self) -> BTreeSet<u64> {
         let mut unread = BTreeSet::new();
         for (id, query) in &self.all {
@@ -99,12 +99,12 @@ impl Queries {
         unread
     }
 
-    /// Its readers have gone.
+    /// Removes a query whose readers have gone.
     pub(super) fn remove(&mut self, id: u64) -> Option<Query> {
         self.all.remove(&id)
     }
 
-    /// Whether somebody waits to be asked.
+    /// Whether any member waits to be asked.
     pub(super) fn is_waiting(&self) -> bool {
         self.all.values().any(|query| !query.waiting.is_empty())
     }

@@ -20,7 +20,7 @@ const MAX_WAITING_BYTES: usize = 8 << 20;
 /// Topics that are served.
 const MAX_TOPICS: usize = 256;
 
-/// A request as it waits.
+/// A waiting request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestItem {
     pub(crate) from: Life,
@@ -28,11 +28,11 @@ pub(crate) struct RequestItem {
     pub(crate) id: AskId,
     pub(crate) topic: Arc<str>,
     pub(crate) payload: Arc<[u8]>,
-    /// Until then the sender waits.
+    /// The sender waits until then.
     pub(crate) until: Time,
 }
 
-/// Why a request does not wait.
+/// Why a request is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NotServed {
     NoReader,
@@ -88,7 +88,7 @@ impl Servers {
         Some(server.tokens.clone())
     }
 
-    /// A reader is gone. With the last one goes what waits for it.
+    /// A reader is gone. Waiting requests go with the last one.
     pub(super) fn close(&mut self, topic: &str) -> VecDeque<RequestItem> {
         let Some(server) = self.0.get_mut(topic) else { return VecDeque::new() };
         server.readers -= 1;
@@ -114,7 +114,7 @@ impl Servers {
         over
     }
 
-    /// Has a request wait.
+    /// Queues a request.
     pub(super) fn push(&mut self, item: RequestItem) -> Result<(), NotServed> {
         let server = self.0.get_mut(&item.topic).ok_or(NotServed::NoReader)?;
         if !server.has_room_for(&item) {

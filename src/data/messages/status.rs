@@ -1,4 +1,4 @@
-//! What becomes of an ask: on the wire, and as its caller is told.
+//! The outcome of an ask: on the wire, and for its caller.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::{error::EndedBy, swim::Life};
 
-/// What a member says of an [`Ask`](crate::wire::data::Ask).
+/// A member's answer to an [`Ask`](crate::wire::data::Ask).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
     /// The message is in a mailbox.
     Taken,
     /// The payload is the answer to the request.
     Answered,
-    /// Nobody reads the topic.
+    /// The topic has no reader.
     NoReader,
     /// There is no room for it.
     Busy,
     /// It is too long.
     TooLarge,
-    /// The application refuses it. The payload says why.
+    /// The application refuses it. The payload is the reason.
     Refused,
     /// The application dropped the request.
     Dropped,
@@ -29,7 +29,7 @@ pub(crate) enum Status {
     Fetch,
     /// It is for another life of the member.
     AnotherLife,
-    /// It was taken in perhaps, but what became of it is remembered no longer.
+    /// It may have been taken in, but its outcome is no longer remembered.
     Expired,
 }
 
@@ -52,13 +52,13 @@ impl Status {
         self as u8
     }
 
-    /// One that is not known says nothing for certain.
+    /// An unknown status says nothing for certain.
     pub(super) fn of(number: u8) -> Self {
         Self::ALL.get(usize::from(number)).copied().unwrap_or(Self::Expired)
     }
 }
 
-/// A status and what comes with it.
+/// A status and its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: Status,
@@ -79,33 +79,33 @@ pub enum QueryProblem {
     /// Its application refused.
     #[non_exhaustive]
     Refused {
-        /// Why.
+        /// The application's reason.
         reason: String,
     },
-    /// Its application dropped the request unanswered, or was not given it, as this node was thought to have departed.
+    /// Its application dropped the request unanswered, or did not receive it because the member took this node for departed.
     Dropped,
-    /// Nobody there serves the topic.
+    /// The member has no reader for the topic.
     NoReader,
     /// Too many requests wait there.
     Busy,
     /// The request is too long for it.
     TooLarge,
-    /// Nothing that was sent has reached it, as far as this node can tell.
+    /// As far as this node can tell, nothing that was sent has reached it.
     #[non_exhaustive]
     NotReached {
-        /// What ended the wait.
+        /// Why the wait ended.
         ended_by: EndedBy,
     },
-    /// It was asked, and gave no answer. **It may have acted.**
+    /// It was asked, and its answer did not arrive. **It may have acted.**
     #[non_exhaustive]
     Silent {
-        /// What ended the wait.
+        /// Why the wait ended.
         ended_by: EndedBy,
     },
 }
 
 impl QueryProblem {
-    /// Whether the member may have acted all the same. If not, it may safely be asked again.
+    /// Whether the member may have acted. If not, it may safely be asked again.
     #[must_use]
     pub fn may_have_acted(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::Dropped | Self::Silent { .. })
@@ -132,7 +132,7 @@ impl fmt::Display for QueryProblem {
 
 impl std::error::Error for QueryProblem {}
 
-/// What became of an ask, for its caller: of a message nothing is the answer.
+/// The outcome of an ask, for its caller. A message has an empty answer.
 pub(crate) type Outcome = Result<Arc<[u8]>, QueryProblem>;
 
 /// An ask that is over.

@@ -21,7 +21,7 @@ use crate::{
 /// What is longer is not even received to be refused.
 const MAX_RECEIVED: usize = 16 << 20;
 
-/// What a payload belongs to.
+/// The ask or answer that a payload belongs to.
 #[derive(Debug, Clone)]
 pub(super) enum Head {
     Ask { id: AskId, life: u64, kind: AskKind, within_ms: u32, topic: Arc<str> },
@@ -66,7 +66,7 @@ impl Transfers {
         self.0.remove(&stream);
     }
 
-    /// Has this be said in a stream.
+    /// Queues this for a stream.
     pub(super) fn say(&mut self, stream: StreamId, head: Head, payload: Arc<[u8]>) {
         let outgoing = Outgoing { head, begun: false, payload, sent: 0 };
         self.0.entry(stream).or_default().outgoing = Some(outgoing);
@@ -76,7 +76,7 @@ impl Transfers {
         self.say(stream, Head::Answer { epoch: id.epoch, id: id.number, status }, payload);
     }
 
-    /// Writes what comes next, or says that there is no more.
+    /// Writes the next part. Returns false if there is none.
     pub(super) fn write(&mut self, stream: StreamId, frame: &mut Writer<'_>) -> bool {
         let Some(outgoing) = self.0.get_mut(&stream).and_then(|transfer| transfer.outgoing.as_mut()) else {
             return false;
@@ -99,7 +99,7 @@ impl Transfers {
         })
     }
 
-    /// Takes in a head, and returns what is complete with it.
+    /// Processes a head, and returns what is complete with it.
     pub(super) fn take_head(
         &mut self,
         stream: StreamId,

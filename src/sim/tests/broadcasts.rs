@@ -1,4 +1,4 @@
-//! What is promised of broadcasts, in clusters under loss, partitions, pauses and restarts.
+//! The promises of broadcasts, in clusters under loss, partitions, pauses and restarts.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use crate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A cluster of a while ago, in which nobody takes anything over any more.
+/// A cluster after some time, in which no member still takes over earlier broadcasts from another.
 fn settled(n: usize) -> World {
     let mut world = cluster(n);
     world.run_for(20 * SECOND);
     world
 }
 
-/// How long the last receiver of each broadcast took, in ascending order.
+/// How long each broadcast took to its last receiver, in ascending order.
 fn last_receivers(world: &World, sent: &[(Time, usize, u64)]) -> Vec<Duration> {
     let mut times: Vec<_> = sent
         .iter()
@@ -37,7 +37,7 @@ fn last_receivers(world: &World, sent: &[(Time, usize, u64)]) -> Vec<Duration> {
     times
 }
 
-/// So many broadcasts, each of a random node, so many a second.
+/// Sends so many broadcasts, each from a random node, with this pause between them.
 fn broadcast_all(world: &mut World, count: usize, pause: Duration) -> Vec<(Time, usize, u64)> {
     let n = world.hosts.len();
     let sent = (0..count).map(|_| {
@@ -116,7 +116,7 @@ fn a_confirmed_broadcast_ends_at_once_or_names_who_has_not_confirmed() {
 
 #[test]
 fn under_loss_all_confirm_and_of_three_hundred_a_sample() {
-    // In one world of seventeen a member takes longer.
+    // In one of seventeen worlds a member takes longer.
     let mut world = World::new(100);
     world.start_cluster(20, Config::lan);
     world.run_until("one view", 60 * SECOND, |world| world.all_see(20));
@@ -136,7 +136,7 @@ fn under_loss_all_confirm_and_of_three_hundred_a_sample() {
     assert!((200..=299).contains(&outcome.reached.len()) && outcome.missing.is_empty());
 }
 
-/// Whether it fits in a datagram of another kind, needs a stream, or is as long as may be.
+/// Whether it fits in a datagram of another kind, needs a stream, or has the greatest length.
 #[test]
 fn a_large_broadcast_comes_once_in_its_order_or_the_report_names_who_has_not_got_it() {
     for (size, loss) in [(513, 0.0), (100_000, 0.0), (MAX_LARGE, 0.0), (513, 0.2), (MAX_LARGE, 0.2)] {
@@ -159,7 +159,7 @@ fn a_large_broadcast_comes_once_in_its_order_or_the_report_names_who_has_not_got
             }
             assert_eq!(got, [(1, 6), (2, size), (3, 5)], "host {host}, {loss}");
         }
-        // Under loss five seconds may not be enough for a mebibyte.
+        // Under loss, five seconds may not be enough for a mebibyte.
         world.net.lose(0.0);
         world.pause(7, 20 * SECOND);
         let report = world.broadcast_confirmed(0, "t", &payload, 5 * SECOND);
@@ -179,7 +179,7 @@ fn a_large_broadcast_comes_once_in_its_order_or_the_report_names_who_has_not_got
     }
 }
 
-/// What was told to the readers of a host since it was last asked: numbers, and how many were lost.
+/// The numbers that a host's readers received since the last call, and how many were lost.
 fn numbers(world: &World, host: usize, origin: &str) -> Vec<u64> {
     world.received(host).iter().filter(|got| *got.origin == *origin).map(|got| got.seq).collect()
 }
@@ -240,7 +240,7 @@ fn an_origin_that_restarts_counts_anew_and_a_receiver_that_restarts_gets_none_of
     assert_eq!((numbers(&world, 4, "n1").len(), numbers(&world, 0, "n1").len()), (20, 20));
 }
 
-/// While a burst is still spreading: the checks see to it that nothing of the file comes again.
+/// It restarts while a burst is still spreading: the checks make sure that nothing in the file is delivered again.
 #[test]
 fn a_receiver_that_restarts_with_its_state_file_gets_none_twice_and_all_that_comes() {
     let mut spreading = 0;
@@ -251,7 +251,7 @@ fn a_receiver_that_restarts_with_its_state_file_gets_none_twice_and_all_that_com
         world.run_for(30 * SECOND);
         world.net.lose([0.0, 0.2][seed as usize % 2]);
         (0..200).for_each(|_| _ = world.broadcast(0, "t", &[7; 500]).unwrap());
-        // Of some it has got a part only, with holes.
+        // Of some it has received only a part, with gaps.
         world.run_for(SECOND / 2 * (seed as u32 / 2 % 4));
         let before: Vec<u64> = numbers(&world, 4, "n0");
         world.run_for(2 * SECOND);
@@ -276,7 +276,7 @@ fn a_receiver_that_restarts_with_its_state_file_gets_none_twice_and_all_that_com
 }
 
 #[test]
-fn who_joins_later_gets_none_of_before_and_all_that_comes() {
+fn a_node_that_joins_later_gets_none_of_before_and_all_that_comes() {
     let mut world = settled(4);
     (0..100).for_each(|_| _ = world.broadcast(0, "t", b"before").unwrap());
     world.run_for(30 * SECOND);
@@ -293,9 +293,9 @@ fn who_joins_later_gets_none_of_before_and_all_that_comes() {
     assert_eq!(world.metrics(late).lost_broadcasts, 0);
 }
 
-/// A burst right after members have joined: each is a listed, live member, and gets all in order.
+/// A burst right after members have joined: each is a listed, live member, and receives all in order.
 #[test]
-fn who_joined_a_moment_ago_gets_all_of_a_burst_in_order() {
+fn a_node_that_joined_a_moment_ago_gets_all_of_a_burst_in_order() {
     for wait in [5, 10, 20, 30].map(|tenths| SECOND * tenths / 10) {
         for loss in [0.0, 0.1] {
             let mut world = settled(3);
@@ -324,7 +324,7 @@ fn a_node_whose_epoch_rises_counts_anew_and_all_know_the_same() {
     world.run_for(SECOND);
     raise_epoch(&mut world, 0, 3);
     world.run_for(20 * SECOND);
-    // Whatever anybody still sends of the earlier life, the digests are of the present ones.
+    // Even if a node still sends some of the earlier life, the digests concern the present lives.
     let digests: Vec<_> = (0..4).map(|host| world.data(host).broadcasts.digest()).collect();
     assert!(digests.iter().all(|digest| *digest == digests[0] && *digest != 0), "{digests:?}");
     assert_eq!(world.broadcast(0, "t", b"after"), Some(1));
@@ -332,7 +332,7 @@ fn a_node_whose_epoch_rises_counts_anew_and_all_know_the_same() {
     assert!((1..4).all(|host| numbers(&world, host, "n0") == [1, 1]));
 }
 
-/// Has a host be given a broadcast by another, which lies about who sent it.
+/// One host sends a broadcast to another, with a false origin.
 fn forge(world: &mut World, host: usize, by: usize, origin: &str, seq: u64, stamp: u64) {
     let from: Life = world.node(by).own_life();
     let epoch = world.node(host).known_life(origin).map_or(0, |(life, _)| life.epoch);
@@ -357,7 +357,8 @@ fn forged_numbers_and_stamps_silence_nobody_for_long() {
     forge(&mut world, 1, 2, "n0", 1 << 40, 1);
     world.run_for(20 * SECOND);
     assert!(world.metrics(0).forged_broadcasts > 0, "it has learned of it");
-    // The origin can have sent no more than a few thousand since the start: whatever is claimed, readers are told of no more.
+    // The origin can have sent no more than a few thousand since its start: whatever number is claimed, readers hear of no
+    // more.
     let lost: Vec<_> = (1..5).map(|host| world.metrics(host).lost_broadcasts).collect();
     assert!(lost.iter().all(|lost| *lost < 5_000), "{lost:?}");
     assert!(world.metrics(1).forged_broadcasts > 0);
@@ -371,7 +372,7 @@ fn forged_numbers_and_stamps_silence_nobody_for_long() {
             "host {host}"
         );
     }
-    // A step further, and once more: as far as anybody likes, it is followed.
+    // The claimed numbers are followed step by step, however far they go.
     forge(&mut world, 3, 2, "n0", (1 << 40) + (1 << 20), 1);
     world.run_for(20 * SECOND);
     world.broadcast(0, "t", b"again").unwrap();
@@ -448,8 +449,8 @@ fn claims_get_through_while_every_queue_is_full_of_one_origin() {
     assert!(loud <= quiet * 2 + SECOND / 10, "{loud:?}, else {quiet:?}");
 }
 
-/// How long all others of 16 need to see a crash, in so many runs, in ascending order: quiet, or under 50 broadcasts a second and
-/// ten changes of keys a second of each node.
+/// The times that all others of 16 need to see a crash, in so many runs, in ascending order: without load, or under 50
+/// broadcasts a second and ten changes of keys a second of each node.
 fn detection(busy: bool, runs: u64) -> Vec<Duration> {
     const TICK: Duration = Duration::from_millis(20);
     let run = |seed: u64| {
@@ -473,7 +474,7 @@ fn detection(busy: bool, runs: u64) -> Vec<Duration> {
             ticks += 1;
             world.run_for(TICK);
         };
-        // So that crashes come at any time of a probe interval.
+        // So that the crash falls on any time of a probe interval.
         (0..100 + seed * 7 % 50).for_each(|_| tick(&mut world));
         world.crash(15);
         let crashed = world.now();
@@ -487,8 +488,8 @@ fn detection(busy: bool, runs: u64) -> Vec<Duration> {
     times
 }
 
-/// As many runs as `SYNCSWIM_RUNS` says: all of them, whatever `SYNCSWIM_SEEDS` is, for of a few there is no such figure. Of fewer than
-/// a thousand the 99th percentile says little, and the mean differs by some percent.
+/// `SYNCSWIM_RUNS` sets the number of runs, independently of `SYNCSWIM_SEEDS`, since a few runs give no such figure. With
+/// fewer than a thousand the 99th percentile says little, and the mean differs by some percent.
 #[test]
 fn under_fifty_broadcasts_and_ten_key_changes_of_each_node_a_second_a_crash_is_found_as_soon() {
     let runs = std::env::var("SYNCSWIM_RUNS").map_or(120, |runs| runs.parse().expect("a number"));
@@ -506,7 +507,7 @@ fn under_fifty_broadcasts_and_ten_key_changes_of_each_node_a_second_a_crash_is_f
     assert!(busy[2] <= quiet[2].mul_f64(most), "{:?}, else {:?}", busy[2], quiet[2]);
 }
 
-/// Runs a random schedule: what is promised is looked for at each step.
+/// Runs a random schedule; the checks look for broken promises at each step.
 fn play(seed: u64) {
     let mut world = World::new(seed);
     let mut rng = fastrand::Rng::with_seed(seed);

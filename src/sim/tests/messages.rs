@@ -35,7 +35,7 @@ fn life(world: &World, host: usize) -> Life {
     world.node(host).own_life()
 }
 
-/// What a mailbox holds next, if it is a message.
+/// The next message in a mailbox, if there is one.
 fn next_message(inbox: &Subscription<Mailbox>) -> Option<Item> {
     inbox.try_recv().ok().and_then(Unread::into_message)
 }
@@ -83,7 +83,7 @@ fn request(world: &mut World, from: usize, to: usize, payload: &[u8]) -> Receive
     try_ask(world, (from, to), AskKind::Request, payload, 30 * SECOND).expect("it can be asked")
 }
 
-/// What became of an ask, if that is known.
+/// The outcome of an ask, if it is known.
 fn outcome(settled: &Receiver<Settled>) -> Option<Outcome> {
     settled.try_recv().ok().map(|settled| settled.outcome)
 }
@@ -115,7 +115,7 @@ impl Answers {
     }
 }
 
-/// Begins a query of all who are up.
+/// Begins a query of all hosts that are up.
 fn query(world: &mut World, from: usize, topic: &str, within: Duration) -> (Vec<Life>, Answers) {
     let to: Vec<_> = world.up().map(|host| life(world, host)).collect();
     let (topic, payload) = (topic.into(), (*b"what?").into());
@@ -203,7 +203,7 @@ fn a_message_is_heard_only_from_a_live_member_that_shows_its_token() {
 }
 
 #[test]
-fn who_cannot_be_asked_is_told_at_once() {
+fn a_member_that_cannot_be_asked_is_reported_at_once() {
     let mut world = cluster(3);
     assert_eq!(try_ask(&mut world, (0, 9), AskKind::Message, b"", SECOND).unwrap_err(), NotAsked::Unknown);
     world.leave_and_stop(2);
@@ -262,7 +262,7 @@ fn a_request_is_answered_when_the_application_has_time() {
             Status::Refused => Err(QueryProblem::Refused { reason: "aaa".into() }),
             _ => Ok(payload.clone().into()),
         };
-        // Not at the next poll: it is told so.
+        // Not at the next poll: the asker is told at once.
         assert_eq!(outcome_within(&mut world, millis(200), &settled), expected);
         assert_eq!(answer(&mut world, 1, &item, status, b"again"), Err(TooLate));
     }
@@ -370,7 +370,7 @@ fn answers_that_nobody_reads_are_bounded_and_come_once_somebody_does() {
     let mut world = cluster(40);
     world.run_for(10 * SECOND);
     let settled = large_answers(&mut world, 60 * SECOND);
-    // One more than may be unread, and those in streams that were open then.
+    // One more than may be unread, and those in streams that were open by then.
     let bound = 9..=9 + 16;
     assert!(bound.contains(&settled.len()), "{}", settled.len());
     world.run_until("all", 20 * SECOND, |_| settled.len() == 40);
@@ -383,7 +383,7 @@ fn answers_that_nobody_reads_are_bounded_and_come_once_somebody_does() {
 }
 
 #[test]
-fn who_dies_or_leaves_during_a_query_is_reported_as_such_before_its_end() {
+fn a_member_that_dies_or_leaves_during_a_query_is_reported_as_such_before_its_end() {
     let mut world = cluster(8);
     world.run_for(10 * SECOND);
     let tokens: Vec<_> = (0..8).map(|host| serve(&mut world, host)).collect();
@@ -471,7 +471,7 @@ fn a_query_that_is_given_up_asks_nobody_any_more() {
     drop(answers);
 }
 
-/// The time that the asker waits is that of its call, not that of the last thing that happened to it.
+/// The time counts from the asker's call, not from the last thing that happened to it.
 #[test]
 fn a_request_is_awaited_no_longer_than_its_sender_said() {
     let mut world = cluster(2);
@@ -490,7 +490,7 @@ fn a_request_is_awaited_no_longer_than_its_sender_said() {
 }
 
 #[test]
-fn an_answer_to_who_is_gone_is_too_late_and_its_requests_are_not_handed_out() {
+fn an_answer_to_a_member_that_is_gone_is_too_late_and_its_requests_are_not_handed_out() {
     let mut world = cluster(3);
     let _tokens = serve(&mut world, 1);
     let both = [request(&mut world, 0, 1, b"1"), request(&mut world, 0, 1, b"2")];
@@ -504,7 +504,7 @@ fn an_answer_to_who_is_gone_is_too_late_and_its_requests_are_not_handed_out() {
 }
 
 #[test]
-fn who_comes_back_is_told_that_its_request_was_passed_over_meanwhile() {
+fn a_node_that_comes_back_is_told_that_its_request_was_passed_over_meanwhile() {
     let mut world = cluster(3);
     world.run_for(10 * SECOND);
     let _tokens = serve(&mut world, 1);
@@ -516,7 +516,7 @@ fn who_comes_back_is_told_that_its_request_was_passed_over_meanwhile() {
     assert_eq!(outcome_within(&mut world, 60 * SECOND, &settled), Err(QueryProblem::Dropped));
 }
 
-/// Has a node hear from another one that a later life of its own has failed: its epoch rises.
+/// A node hears from another that a later life of its own has failed, so it raises its epoch.
 pub(super) fn raise_epoch(world: &mut World, host: usize, by: usize) {
     let own = life(world, host);
     let from = format!("n{by}");
@@ -572,7 +572,8 @@ fn of_two_senders_of_one_name_each_that_is_told_so_has_its_message_there_once() 
     assert!(told.len() >= 40 && told.iter().all(|said| got.contains(said)), "{} told, {got:?}", told.len());
 }
 
-/// What was not sent when a member restarts is for its new life; what was sent is not, and its caller is told which it was.
+/// Requests that were not yet sent when a member restarts go to its new life; requests that were sent do not, and the caller
+/// is told which is the case.
 #[test]
 fn a_restart_is_no_failure() {
     let mut world = cluster(3);

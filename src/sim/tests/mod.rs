@@ -1,4 +1,4 @@
-//! Random schedules, one theme each: whatever happens, every promise is kept.
+//! Random schedules, one theme each: every promise is kept under any faults.
 
 mod broadcasts;
 mod messages;
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::swim::{Config, Rule, without};
 
-/// From 0, so many seeds; at most as many as `SYNCSWIM_SEEDS` says, for who looks for failures that any seed shows.
+/// So many seeds from 0 on, at most as many as `SYNCSWIM_SEEDS` says, for runs that look for failures that any seed shows.
 pub(super) fn seeds(wanted: u64) -> Range<u64> {
     let most = std::env::var("SYNCSWIM_SEEDS").map(|most| most.parse().expect("SYNCSWIM_SEEDS is a number"));
     0..wanted.min(most.unwrap_or(wanted))
@@ -27,7 +27,7 @@ pub(super) fn cluster(n: usize) -> World {
     world
 }
 
-/// Runs so many seeds and shows the first that breaks a promise, in its shortest form.
+/// Runs so many seeds, and shows the shortest form of the first that breaks a promise.
 #[track_caller]
 fn keeps_every_promise(theme: Theme, wanted: u64) {
     for seed in seeds(wanted) {
@@ -84,7 +84,7 @@ fn while_members_lie_healthy_ones_are_judged_and_every_promise_is_kept() {
     assert!(looks.judged * 3 > looks.all, "{looks:?}");
 }
 
-/// The promises that are found broken in the first seeds of the theme, and in how many, without a rule.
+/// The promises that are broken in the first seeds of the theme without a rule, and in how many seeds.
 fn broken_without(rule: Rule) -> BTreeMap<&'static str, usize> {
     let mut broken = BTreeMap::new();
     for seed in 0..40 {

@@ -6,10 +6,10 @@ use super::super::{World, addr};
 use crate::swim::{Config, MemberState};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// What is promised.
+/// The promised time.
 const TEN: Duration = Duration::from_secs(10);
 
-/// A cluster whose nodes keep state files, a minute after its start, and whose seeds are gone.
+/// A cluster whose nodes have state files, a minute after its start, without seeds.
 fn cluster(seed: u64, n: usize, rejoin_after_leave: bool) -> World {
     let mut world = World::new(seed);
     world.keep_state(rejoin_after_leave);
@@ -54,7 +54,7 @@ fn seeds_that_are_silent_are_not_waited_for() {
     for seed in super::seeds(30) {
         let mut world = cluster(seed, 10, false);
         (0..10).for_each(|host| world.crash(host));
-        // The only seed is there no more, and what is sent there gets lost.
+        // The only seed is gone, and packets to it are lost.
         for host in 0..9 {
             world.hosts[host].seeds = vec![addr(9)];
         }
@@ -77,7 +77,7 @@ fn packets_that_get_lost_delay_it_and_no_more() {
     }
 }
 
-/// Serf keeps only those that are alive (serf#333): its sides would never meet again.
+/// Serf stores only alive members (serf#333): its two sides would never meet again.
 #[test]
 fn failed_members_are_remembered_too_so_that_a_partition_heals_after_both_sides_have_restarted() {
     for seed in super::seeds(20) {
@@ -95,7 +95,7 @@ fn failed_members_are_remembered_too_so_that_a_partition_heals_after_both_sides_
 }
 
 #[test]
-fn whoever_left_does_not_come_back_by_itself_unless_it_is_to() {
+fn a_node_that_left_rejoins_by_itself_only_if_it_is_configured_to() {
     for rejoins in [false, true] {
         let mut world = cluster(1, 4, rejoins);
         world.leave_and_stop(3);
@@ -107,7 +107,7 @@ fn whoever_left_does_not_come_back_by_itself_unless_it_is_to() {
             assert!(world.all_see(4));
         } else {
             assert_eq!((state, world.node(3).live()), (Some(MemberState::Left), 1));
-            // Whoever says so may.
+            // The application may still join explicitly.
             world.join(3, 1, &[addr(1)]);
             world.run_until("one cluster", TEN, |world| world.all_see(4));
         }
@@ -122,7 +122,7 @@ fn a_clock_that_was_set_back_makes_no_life_older_than_the_one_before() {
     for off in [0, -1_000, -100_000_000, -1_700_000_000_000] {
         world.run_for(2 * SECOND);
         world.restart_with_clock_off(0, off);
-        // There is nobody who could tell it.
+        // No other member could tell it.
         let epoch = world.node(0).local().identity.epoch;
         assert!(epoch > last, "{epoch} after {last}, {off} ms off");
         last = epoch;

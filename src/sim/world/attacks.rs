@@ -1,4 +1,4 @@
-//! What an attacker does to a world.
+//! Carries out attacks in a world.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl World {
-    /// Lets an attacker do something. Claims of honest nodes are no longer told from its own.
+    /// Carries out an attack. From then on, claims of honest nodes are not told from the attacker's.
     pub fn attack(&mut self, attack: &Attack) {
         match attack {
             Attack::Datagram { from, to, lies } => self.forge_datagram(*from, *to, lies),
@@ -42,7 +42,7 @@ impl World {
         }
     }
 
-    /// Does what is to be done again by now.
+    /// Carries out the repeated attacks that are due.
     pub(super) fn go_on_attacking(&mut self) {
         let now = self.now;
         let due: Vec<_> = self.campaigns.iter_mut().filter_map(|campaign| campaign.due(now)).collect();
@@ -50,13 +50,13 @@ impl World {
         due.iter().for_each(|attack| self.attack(attack));
     }
 
-    /// Every made-up member goes silent, and so does whoever lies.
+    /// Every made-up member and the attacker fall silent.
     pub fn end_attacks(&mut self) {
         self.ghosts.fall_silent();
         self.campaigns.clear();
     }
 
-    /// Sends messages under a name, which prove it if they can.
+    /// Sends messages under a name, with its token if the attacker has it.
     fn say(&mut self, from: Who, caller: Who, to: usize, messages: &[Message<'_>]) {
         if self.hosts[to].is_up() {
             self.disarm();
@@ -89,7 +89,7 @@ impl World {
         }
     }
 
-    /// The whole exchange at once: hello, their table, ours, end.
+    /// The whole exchange at once: hello, their table, our table, end.
     fn forge_table(&mut self, from: Who, caller: Who, to: usize, lies: &[Lie]) {
         let Some(table) = self.forged(caller, to, lies) else { return };
         self.speaks_from(from);
@@ -115,7 +115,7 @@ impl World {
         {}
     }
 
-    /// A made-up member answers a stream ping, whoever it asks for; in an exchange of tables it says nothing.
+    /// A made-up member answers a stream ping for any name; in an exchange of tables it sends nothing.
     pub(super) fn answer_stream(&mut self, host: usize, stream: StreamId) {
         let mut frame = Vec::new();
         if self.drive_with(host, |endpoint, now| endpoint.poll_stream(now, stream, &mut frame))
@@ -150,7 +150,7 @@ impl World {
         }
     }
 
-    /// The token that a host gave to a made-up member, when that answered.
+    /// The token that a host gave to a made-up member when that answered.
     fn token_of(&self, sender: Who, host: usize) -> u32 {
         let is_member = sender.ghost().is_some_and(|ghost| self.ghosts.holds_token(ghost));
         match self.hosts[host].node() {
@@ -169,7 +169,7 @@ impl World {
         }
     }
 
-    /// The packet with these claims, under identities that this host would compare; none if it is down.
+    /// The packet with these claims, under identities that this host would compare; `None` if the host is down.
     fn forged(&mut self, sender: Who, to: usize, lies: &[Lie]) -> Option<Vec<u8>> {
         let token = self.token_of(sender, to);
         let sender = self.name_of(sender);
@@ -214,7 +214,7 @@ fn claim<'a>(
         Kind::Failed => Message::Failed(Failed { name, epoch, incarnation }),
         Kind::Left => Message::Left(Left { name, epoch, incarnation, removed: None }),
         Kind::Removed => {
-            // Half of the claims say that it is to be forgotten.
+            // Half of the claims ask for reaping.
             let removed = Some(Removed { by: accuser, reap: incarnation % 2 == 0 });
             Message::Left(Left { name, epoch, incarnation, removed })
         }
@@ -244,7 +244,8 @@ mod tests {
         world.run_until("the verdict", Duration::from_secs(60), |world| world.all_see(4));
     }
 
-    /// A member's claim that it holds our name makes us ask it, and yield as long as it answers; an outsider's does nothing.
+    /// If a member claims to hold the node's name, the node asks it, and yields as long as it answers; the claim of an
+    /// outsider has no effect.
     #[test]
     fn only_a_member_can_take_a_name_and_only_while_it_answers_to_it() {
         for (ghost, is_member, displaced) in [(0, true, true), (1, true, false), (0, false, false)] {
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_counts_only_from_who_shows_its_token() {
+    fn a_claim_counts_only_from_a_sender_that_shows_its_token() {
         for (from, is_member, believed) in
             [(Who::Ghost(0), false, false), (Who::Host(2), false, false), (Who::Ghost(0), true, true)]
         {
@@ -292,7 +293,7 @@ mod tests {
         }
     }
 
-    /// Two lies a second that a healthy member lives where nobody answers.
+    /// Two lies a second, that a healthy member lives at an address without a node.
     #[test]
     fn hearsay_neither_moves_nor_mutes_a_healthy_member() {
         for ahead in [Ahead::Incarnations(1), Ahead::Life(1)] {
@@ -318,7 +319,7 @@ mod tests {
         }
     }
 
-    /// The same of one that has crashed: at another address, or as another life.
+    /// The same about a crashed member: at another address, or as another life.
     #[test]
     fn hearsay_keeps_no_dead_member_listed_for_all() {
         let silent = Who::Ghost(GHOSTS - 1);

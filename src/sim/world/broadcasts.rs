@@ -1,4 +1,4 @@
-//! Broadcasts of hosts: sends them, and hands what came of them to the checks.
+//! Sends broadcasts of hosts, and passes the results to the checks.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -14,13 +14,13 @@ use crate::{
     swim::Metrics,
 };
 
-/// Members that are there for longer know what was sent before their time.
+/// Members that are there for longer know what was sent before they joined.
 const SETTLED: Duration = Duration::from_secs(15);
-/// Loss that is not a partition yet.
+/// The greatest loss that does not count as a partition.
 const BEARABLE: f64 = 0.4;
 
 impl World {
-    /// Has a host broadcast something, and says under which number; `None` if it sends too many.
+    /// Broadcasts from a host, and returns the broadcast's number; `None` if the host sends too many.
     ///
     /// # Panics
     /// If the host is down.
@@ -68,18 +68,18 @@ impl World {
         self.data(host).metrics()
     }
 
-    /// A node and the layer above it.
+    /// A node and its data layer.
     pub(crate) fn data(&self, host: usize) -> &Endpoint {
         self.hosts[host].endpoint.as_ref().expect("the node is up")
     }
 
-    /// What a host's readers got in its present life, if the world keeps events.
+    /// The broadcasts that a host's readers received in its present life, if the world keeps events.
     #[must_use]
     pub fn received(&self, host: usize) -> &[Received] {
         &self.hosts[host].received
     }
 
-    /// Takes what a node has for its readers.
+    /// Takes the broadcasts that a node has for its readers.
     pub(in crate::sim) fn take_broadcasts(&mut self, host: usize, endpoint: &mut Endpoint) {
         while let Some(delivery) = endpoint.broadcasts.poll_delivery() {
             if let Some(checker) = &mut self.checker {
@@ -95,8 +95,8 @@ impl World {
         }
     }
 
-    /// The hosts that broadcasts must reach: they run for a while, nothing holds them up, and those like them list them as
-    /// live. None, while nothing at all gets through somewhere.
+    /// The hosts that broadcasts must reach: they have run for a while without disturbance, and other such hosts list them
+    /// as live. Empty while some link passes nothing at all.
     fn connected(&self) -> BTreeSet<(usize, u32)> {
         if !self.net.lets_through(BEARABLE) {
             return BTreeSet::new();
@@ -114,7 +114,7 @@ impl World {
         settled.iter().copied().filter(is_listed).map(|host| (host, self.hosts[host].life)).collect()
     }
 
-    /// Has the rules of broadcasts look at the whole, once a second.
+    /// Runs the rules of broadcasts on the whole world, once a second.
     pub(in crate::sim) fn look_at_broadcasts(&self, checker: &mut Checker) {
         if checker.broadcasts.waits() {
             let broken = checker.broadcasts.look(self.now(), &self.connected());

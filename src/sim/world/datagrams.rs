@@ -6,7 +6,7 @@ use super::{Delivery, OUTSIDE, World};
 use crate::wire::hash;
 
 impl World {
-    /// A datagram that comes from outside of the cluster, whoever's address it bears.
+    /// Sends a datagram from outside of the cluster, with any source address.
     pub(in crate::sim) fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
         let Some(target) = self.host_at(to).filter(|target| self.admits(*target, from, to)) else { return };
         let copies = self.net.pass(OUTSIDE, target, self.now, &mut self.rng);
@@ -16,7 +16,7 @@ impl World {
         }
     }
 
-    /// Whether a datagram to an address of a host gets past whatever stands before that host.
+    /// Whether a datagram to an address of a host gets through a firewall or translator before that host.
     fn admits(&self, host: usize, from: SocketAddr, to: SocketAddr) -> bool {
         self.paths.admits(host, self.hosts[host].addr, from, to, self.now)
     }

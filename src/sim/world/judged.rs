@@ -1,4 +1,4 @@
-//! What the judge of healthy members is shown.
+//! The views that the judge of healthy members is shown.
 
 use std::{collections::BTreeSet, ops::Range};
 
@@ -12,25 +12,25 @@ use crate::{
     swim::{Member, MemberState, Node, Time},
 };
 
-/// In bigger worlds nobody is judged: it takes O(n²) each second.
+/// In bigger worlds no member is judged, since it takes O(n²) each second.
 const MOST_JUDGED: usize = 50;
 
 impl World {
-    /// From now on healthy members are judged while an attacker lies, too.
+    /// From now on healthy members are judged even while an attacker lies.
     pub fn judge_during_attacks(&mut self) {
         if let Some(checker) = &mut self.checker {
             checker.judge.begin();
         }
     }
 
-    /// Somebody lies: honest nodes may be accused, until they have refuted.
+    /// The attacker lies: honest nodes may be accused until they have refuted it.
     pub(super) fn disarm(&mut self) {
         if let Some(checker) = &mut self.checker {
             checker.disarm();
         }
     }
 
-    /// A claim says which tags a host has, and perhaps that it is where somebody answers to any name.
+    /// Notes a claim about a host's tags, and perhaps about an address where a process answers to any name.
     pub(super) fn note_misquoted(&mut self, lie: &Lie) {
         let (Kind::Alive, Who::Host(host)) = (lie.kind, lie.about) else { return };
         let host = host % self.hosts.len();
@@ -42,13 +42,13 @@ impl World {
         }
     }
 
-    /// By when what is said now of a host is refuted everywhere.
+    /// When all have received the refutation of a claim that is made now about a host.
     fn refuted_by(&self, host: usize) -> Time {
         self.now + Wrong::Away.limit(&self.hosts[host].config, self.hosts.len())
     }
 
-    /// A stream from a host's own address speaks for that host, though no attacker could have it: what it brings about is
-    /// nobody's fault.
+    /// A stream from a host's own address speaks for that host, though no attacker could open it: its effects break no
+    /// promise.
     pub(super) fn speaks_from(&mut self, who: Who) {
         let Who::Host(host) = who else { return };
         if self.hosts.is_empty() {
@@ -61,12 +61,12 @@ impl World {
         }
     }
 
-    /// Judges how all see all.
+    /// Judges all views.
     pub(in crate::sim) fn judge_all(&mut self) {
         self.judge_hosts(0..self.hosts.len());
     }
 
-    /// Judges how a host sees all others.
+    /// Judges the views of one host.
     pub(super) fn judge(&mut self, viewer: usize) {
         self.judge_hosts(viewer..viewer + 1);
     }
@@ -142,7 +142,7 @@ impl World {
         (0..self.hosts.len()).map(|host| self.name(host)).filter(|name| !all.insert(*name)).collect()
     }
 
-    /// How a host sees another; none if that is leaving.
+    /// The view that a host has of another; `None` if the other is leaving.
     fn sight(&self, viewer: usize, node: &Node, subject: usize) -> Option<Sight> {
         let (sees, seen) = (&self.hosts[viewer], &self.hosts[subject]);
         let listed = node.member(&seen.config.name).filter(|member| member.state.is_live());
@@ -168,7 +168,8 @@ impl World {
         })
     }
 
-    /// How many of those that a node has met, or had a moment ago, are not healthy, against how many relays a probe has at most.
+    /// Compares the number of unhealthy members that a node has met, now or a moment ago, with the greatest number of relays
+    /// of a probe.
     fn count_doubtful(&self, judge: &mut Judge, host: usize, node: &Node) {
         let healthy: BTreeSet<&str> = self.up().map(|host| &*self.hosts[host].config.name).collect();
         let met: Vec<_> = node.met_members().collect();
@@ -184,7 +185,7 @@ impl World {
         judge.count_doubtful(host, doubtful, most, node.is_steady());
     }
 
-    /// Whether nothing is judged of a host: it has an impostor, or somebody spoke as it could alone.
+    /// Whether a host is not judged at all: it has an impostor, or its own address spoke for it.
     fn is_excused(&self, judge: &Judge, host: usize) -> bool {
         let rest = self.hosts[host].config.probe_interval * RETURN;
         let mut impostors = judge.impostors(host);
@@ -209,17 +210,17 @@ mod tests {
         swim::{Rule, without},
     };
 
-    /// Five hosts that are judged from when all see all.
+    /// Five hosts that are judged once all see all.
     fn judged() -> World {
         let mut world = cluster(5);
         world.judge_during_attacks();
         world.run_for(Duration::from_secs(2));
-        // The other checks suspend their judgement.
+        // The other checks are suspended.
         world.disarm();
         world
     }
 
-    /// What is found within five minutes.
+    /// The first broken promise within five minutes.
     fn found(world: &mut World) -> Option<&'static str> {
         world.try_run_for(Duration::from_secs(300)).err().map(|violation| violation.rule)
     }
@@ -235,7 +236,7 @@ mod tests {
         assert_eq!(found(&mut world), None);
     }
 
-    /// Its process stops, and nobody is told: as if it did not refute.
+    /// Its process stops without the judge's knowledge, as if it did not refute.
     #[test]
     fn a_healthy_member_that_stays_away_is_noticed() {
         let mut world = judged();
@@ -256,13 +257,13 @@ mod tests {
     fn tags_that_do_not_arrive_are_noticed() {
         let mut world = judged();
         world.hosts[3].paused_until = Time::from_origin(Duration::MAX);
-        // No push/pull is waited for, so it is noticed before the others miss the host.
+        // Without push/pulls, so that it is noticed before the others miss the host.
         world.hosts[3].config.sync_interval = Duration::ZERO;
         Fault::Tags(1, 1).apply(&mut world);
         assert_eq!(found(&mut world), Some(Wrong::Stale.rule()));
     }
 
-    /// It goes on answering, though it is said to be gone.
+    /// It goes on answering, though the judge takes it for gone.
     #[test]
     fn a_dead_member_that_stays_listed_is_noticed() {
         let mut world = judged();
@@ -279,9 +280,9 @@ mod tests {
         assert_eq!(found(&mut world), Some(SLOWED));
     }
 
-    /// Two holders of a name look the same, as long as both answer.
+    /// Two holders of a name look the same as long as both answer.
     #[test]
-    fn whoever_gave_way_to_one_that_answers_is_excused_until_that_is_silent() {
+    fn a_host_that_yielded_to_one_that_answers_is_excused_until_that_is_silent() {
         let mut world = judged();
         let answers_for = Duration::from_secs(400);
         world.attack(&Attack::Infiltrate { ghosts: 1, to: 0, answers_for });
@@ -295,11 +296,11 @@ mod tests {
         assert!(!world.node(1).is_displaced());
     }
 
-    /// What is found while a member tells all this about a host, for minutes.
+    /// The first broken promise while a member makes all these claims about a host, for minutes.
     fn found_of(kind: Kind, host: usize, crashes: bool) -> Option<&'static str> {
         let mut world = judged();
         let answers_for = Duration::from_secs(400);
-        // With one that is dead, two could be all relays of a probe.
+        // Together with a dead member, two could be all relays of a probe.
         world.attack(&Attack::Infiltrate { ghosts: 1, to: 0, answers_for });
         world.run_for(Duration::from_secs(10));
         if crashes {

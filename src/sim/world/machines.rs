@@ -1,4 +1,4 @@
-//! What becomes of a machine and of its process, and what its application does.
+//! Machines and their processes, and the calls of their applications.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -68,7 +68,7 @@ impl World {
         1_700_000_000_000 + self.now.since(ORIGIN).as_millis() as u64
     }
 
-    /// The machine is gone, without a word.
+    /// The machine crashes, without a leave.
     pub fn crash(&mut self, host: usize) {
         self.end_recording(host);
         self.end_state(host);
@@ -83,42 +83,42 @@ impl World {
         }
     }
 
-    /// From now on what a host sends comes from behind a translator of addresses, which forwards to it what goes to the
-    /// address that it advertises. Each binding is another mapped address.
+    /// From now on a host's packets leave from behind a translator of addresses, which forwards packets to its advertised
+    /// address. Each binding is another mapped address.
     pub fn map_source(&mut self, host: usize, nat: Nat, binding: u8) {
         self.paths.map(host, nat, binding);
     }
 
-    /// From now on a host has a second address, and sends from either, whichever comes.
+    /// From now on a host has a second address, and sends from either at random.
     pub fn add_second_address(&mut self, host: usize) {
         self.paths.add_second(host);
     }
 
-    /// From now on a host sends from where it is reached.
+    /// From now on a host sends from its advertised address.
     pub fn unmap_source(&mut self, host: usize) {
         self.paths.unmap(host);
     }
 
-    /// From now on others cannot reach a host at the address that it advertises, except for answers to what it sent from there,
-    /// while it reaches them; or that is over.
+    /// From now on others cannot reach a host at its advertised address, except with answers to packets from there, while
+    /// the host reaches them; or that is over.
     pub fn close(&mut self, host: usize, closed: bool) {
         self.paths.close(host, closed);
         self.note_reach(host);
     }
 
-    /// Ends what [`close`](Self::close) began, everywhere.
+    /// Ends the effect of [`close`](Self::close) for all hosts.
     pub fn open_all(&mut self) {
         self.paths.closed().into_iter().for_each(|host| self.close(host, false));
     }
 
-    /// A host gets another address, of which its node knows nothing until it is restarted. The old one is nobody's.
+    /// A host gets another address, which its node does not know until it is restarted. No host has the old one.
     pub fn replace_address(&mut self, host: usize, n: u8) {
         self.paths.replace(host, n);
         self.links.retain(|end, link| end.0 != host && link.peer.0 != host);
         self.note_reach(host);
     }
 
-    /// Starts those again whose address was replaced.
+    /// Restarts the nodes whose address was replaced.
     pub(in crate::sim) fn restart_moved(&mut self) {
         for host in self.paths.moved() {
             if self.hosts[host].is_up() {
@@ -144,7 +144,7 @@ impl World {
         }
     }
 
-    /// Whoever restarts advertises the address that its host has by now; so do the seeds that others look up.
+    /// A node that restarts advertises the present address of its host, and so do seeds that others look up.
     fn learn_new_address(&mut self, host: usize) {
         let Some(new) = self.paths.take_new(host) else { return };
         let old = std::mem::replace(&mut self.hosts[host].addr, new);
@@ -153,13 +153,13 @@ impl World {
         self.note_reach(host);
     }
 
-    /// Stops a host's process for a while: what arrives waits, no timer runs.
+    /// Stops a host's process for a while: arriving data waits, and no timer fires.
     pub fn pause(&mut self, host: usize, length: Duration) {
         self.hosts[host].paused_until = self.now + length;
         self.disturbed();
     }
 
-    /// A host's machine is suspended, and its clock stands still; it must have been set forward by as much before.
+    /// Suspends a host's machine, whose clock stands still; it must have been set forward by as much before.
     #[cfg(test)]
     pub(crate) fn suspend(&mut self, host: usize, length: Duration) {
         self.pause(host, length);
@@ -168,8 +168,8 @@ impl World {
         self.reschedule(host);
     }
 
-    /// Holds up a host's sends and what it should receive, while timers run (Lifeguard §V-D): each of its loops gets
-    /// as far as its next send.
+    /// Blocks a host's sends and delays its incoming data, while timers fire (Lifeguard §V-D): each of its loops runs up to
+    /// its next send.
     pub fn block(&mut self, host: usize, length: Duration) {
         self.hosts[host].blocked_until = self.now + length;
         self.hosts[host].blocked_io.get_or_insert_default();
@@ -178,7 +178,7 @@ impl World {
         self.disturbed();
     }
 
-    /// No timer of a host fires for a while, though it takes in what arrives.
+    /// No timer of a host fires for a while, though it takes in arriving data.
     pub fn delay_timers(&mut self, host: usize, length: Duration) {
         self.hosts[host].late_until = self.now + length;
         self.disturbed();
@@ -195,7 +195,7 @@ impl World {
         self.disturbed();
     }
 
-    /// Has a host join, which must report exactly once.
+    /// Calls join on a host, which must report exactly once.
     ///
     /// # Panics
     /// If the host is down.
@@ -206,7 +206,7 @@ impl World {
         self.with(host, |node, now| node.join(now, ticket, addrs));
     }
 
-    /// Has a host leave and go down once that is done.
+    /// Calls leave on a host, which goes down once the leave is done.
     ///
     /// # Panics
     /// If the host is down.

@@ -1,4 +1,4 @@
-//! Hosts, what is under way between them, and the one clock.
+//! A world: hosts, the packets between them, and one clock.
 
 mod attacks;
 mod broadcasts;
@@ -29,19 +29,19 @@ use crate::{
     swim::{Config, Node, Output, StreamFailure, StreamId, Time},
 };
 
-/// Long enough ago that the age of every departure can be told.
+/// Late enough that every departure, however old, has a time on this clock.
 const ORIGIN: Time = Time::from_origin(Duration::from_secs(400 * 24 * 3600));
 
-/// What a system keeps for a process that does not read; `syncswim` asks for more.
+/// The receive buffer of a process that does not read; `syncswim` asks for a larger one.
 const RECEIVE_BUFFER: usize = 2 << 20;
 
-/// In bigger worlds the checks are not armed again: it takes O(n²) to see that all is well.
+/// In bigger worlds the checks are not armed again, since it takes O(n²) to see that all is well.
 const MOST_WATCHED: usize = 200;
 
-/// Where an attacker is, to the network.
+/// The attacker's number in the network.
 const OUTSIDE: usize = usize::MAX;
 
-/// One end of a stream: host, its life, and the node's name for it.
+/// One end of a stream: the host, its life, and the node's identifier of the stream.
 type End = (usize, u32, StreamId);
 
 #[derive(Debug)]
@@ -54,29 +54,28 @@ enum Delivery {
 
 /// A cluster, its network and its time.
 ///
-/// Things happen in the calls that let time pass: [`run_for`](Self::run_for), [`run_until`](Self::run_until).
-/// After each step the [checks](Checker) look at what happened; a broken promise is a panic that names the
-/// seed.
+/// Everything happens in the calls that let time pass: [`run_for`](Self::run_for), [`run_until`](Self::run_until). After
+/// each step the [checks](Checker) run; a broken promise is a panic that names the seed.
 #[derive(Debug)]
 pub struct World {
-    /// What the network does.
+    /// The network.
     pub net: Network,
     /// Every machine, up or down.
     pub hosts: Vec<Host>,
-    /// For choices that are to be replayed.
+    /// The source of choices that are to be replayed.
     pub rng: fastrand::Rng,
     /// Whether hosts keep their events; turn it off for thousands of nodes. Defaults to true.
     pub keep_events: bool,
-    /// Looks for broken promises; `None` saves time and memory. Defaults to all checks.
+    /// The checks for broken promises; `None` saves time and memory. Defaults to all checks.
     pub checker: Option<Checker>,
-    /// Wake-ups come up to this much late, as those of a busy system do. Defaults to zero.
+    /// Wake-ups are late by up to this time, as those of a busy system are. Defaults to zero.
     pub wake_delay: Duration,
     ghosts: Ghosts,
     campaigns: Vec<Campaign>,
     paths: Paths,
     /// Further addresses of hosts.
     aliases: HashMap<SocketAddr, usize>,
-    /// When the checks next look at the cluster as a whole.
+    /// When the checks look at the whole cluster next.
     looks_at: Time,
     seed: u64,
     now: Time,
@@ -97,7 +96,7 @@ pub struct World {
 #[derive(Debug)]
 struct Link {
     peer: End,
-    /// What was sent last arrives then; nothing overtakes it.
+    /// When the last packet sent arrives; none overtakes it.
     last: Time,
 }
 
@@ -152,12 +151,12 @@ impl World {
         host
     }
 
-    /// Has a host be reached at another address too, which it does not know of.
+    /// Gives a host a further address, which its node does not know.
     pub fn alias(&mut self, host: usize, addr: SocketAddr) {
         self.aliases.insert(addr, host);
     }
 
-    /// Has an address that was another host's be one of this host from now on.
+    /// Moves an address from another host to this one.
     #[cfg(test)]
     pub(crate) fn move_addr(&mut self, addr: SocketAddr, host: usize) {
         self.by_addr.insert(addr, host);
@@ -171,7 +170,7 @@ impl World {
             .or_else(|| self.paths.host_at(addr))
     }
 
-    /// Lets through what waited for clogged pairs that are clogged no longer.
+    /// Delivers what waited for pairs that are no longer clogged.
     pub fn unclog(&mut self) {
         self.net.clogged.clear();
         for (_, _, delivery) in std::mem::take(&mut self.clogged) {
@@ -186,7 +185,7 @@ impl World {
         }
     }
 
-    /// The seed all of it comes from.
+    /// The seed of all randomness.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
@@ -231,9 +230,9 @@ impl World {
         self.hosts[host].node().expect("the node is up")
     }
 
-    /// The membership of a node, as a [`Cluster`](crate::Cluster) with a [`GossipDiscovery`](crate::GossipDiscovery) keeps it
-    /// for a program, with peers by name. Programs on top can so be tested under crashes and partitions, by a seed. It follows
-    /// the node until that one is down; a restarted node has a new one.
+    /// The membership of a node, as a [`Cluster`](crate::Cluster) with a [`GossipDiscovery`](crate::GossipDiscovery) fills
+    /// it for a program, with peers by name. So programs on top can be tested under crashes and partitions, with a seed. It
+    /// follows the node until that is down; a restarted node has a new membership.
     ///
     /// ```
     /// use std::time::Duration;
@@ -258,7 +257,7 @@ impl World {
         host.membership.get_or_insert_with(|| program::membership_of(node)).clone()
     }
 
-    /// Gives a node a command, with the host's time, and passes on what comes of it.
+    /// Gives a node a command, with the host's time, and handles its outputs.
     ///
     /// # Panics
     /// If the host is down.
@@ -266,7 +265,7 @@ impl World {
         self.drive_with(host, |endpoint, now| command(&mut endpoint.node, now))
     }
 
-    /// The same with the node and the layer above it.
+    /// The same for the node with its data layer.
     pub(crate) fn drive_with<R>(&mut self, host: usize, command: impl FnOnce(&mut Endpoint, Time) -> R) -> R {
         let now = self.now + self.hosts[host].clock;
         let result = command(self.hosts[host].endpoint.as_mut().expect("the node is up"), now);
@@ -274,7 +273,7 @@ impl World {
         result
     }
 
-    /// Does what comes next, if it comes before `end`.
+    /// Takes the next step, if it is due before `end`.
     fn step(&mut self, end: Time) -> bool {
         let Some((at, next)) = self.queue.pop(end) else { return false };
         self.now = self.now.max(at);
@@ -299,13 +298,13 @@ impl World {
                     self.reschedule(host);
                 }
             }
-            // It has another deadline by now.
+            // Its deadline has changed.
             Next::Deadline(_) => {}
         }
         true
     }
 
-    /// Has the checks be armed again once all has been well for a while.
+    /// Arms the checks again once all has been well for a while.
     fn look_around(&mut self) {
         let Some(mut checker) = self.checker.take() else { return };
         if !self.net.is_perfect() {
@@ -335,7 +334,7 @@ impl World {
         if waits.wakes_at.is_some() && waits.wakes_for <= deadline {
             return;
         }
-        // Who must not be late draws nothing: the same seed gives the same run as ever.
+        // Without a delay no random number is drawn, so that a seed gives the same run as before.
         let late = match self.wake_delay {
             Duration::ZERO => Duration::ZERO,
             most => most.mul_f64(self.rng.f64()),
@@ -388,7 +387,7 @@ impl World {
         }
     }
 
-    /// The system keeps what arrives for a process that does not read, until its buffer is full.
+    /// The system queues data for a process that does not read, until its buffer is full.
     fn keep_for(&mut self, at: usize, delivery: Delivery) {
         let host = &mut self.hosts[at];
         let until = host.listens_at();
@@ -421,7 +420,7 @@ impl World {
         self.buffers.push(buffer);
     }
 
-    /// Passes on everything a node has produced.
+    /// Handles all outputs of a node.
     fn drive(&mut self, host: usize) {
         let Some(mut endpoint) = self.hosts[host].endpoint.take() else { return };
         self.send_all(host, &mut endpoint);
@@ -445,7 +444,7 @@ impl World {
                     }
                 }
                 Output::OpenStream { stream, addr, .. } => {
-                    // Nothing waits for a thread here.
+                    // In a world no stream waits for a thread.
                     endpoint.stream_began(now, stream);
                     self.connect(host, stream, addr);
                 }
@@ -467,7 +466,7 @@ impl World {
                 }
             }
         }
-        // What the beginning of a stream caused.
+        // Datagrams that the beginning of a stream caused.
         self.send_all(host, &mut endpoint);
         self.take_broadcasts(host, &mut endpoint);
         if let Some(checker) = &mut self.checker {

@@ -13,16 +13,16 @@ use crate::{
     swim::{Chunk, Node, Time},
 };
 
-/// Since 1970, when a world begins, in nanoseconds.
+/// The time at which a world begins, in nanoseconds since 1970.
 const EPOCH: u64 = 1_700_000_000 * 1_000_000_000;
 
 type Chunks = Arc<Mutex<VecDeque<Chunk>>>;
 
-/// What is recorded of a world.
+/// The recordings of a world.
 #[derive(Debug, Default)]
 pub(super) struct Recordings {
     limit: Option<u64>,
-    /// One for each life of a host.
+    /// One recording for each life of a host.
     lives: Vec<Life>,
 }
 
@@ -35,7 +35,7 @@ struct Life {
 }
 
 impl World {
-    /// Records every node from now on, and from the start those that start later; of each life at most this many bytes.
+    /// Records every node from now on, and later ones from their start; at most this many bytes of each life.
     ///
     /// ```
     /// use std::time::Duration;
@@ -61,10 +61,10 @@ impl World {
         }
     }
 
-    /// What was recorded so far: of each life of a host, in the order in which they began.
+    /// The recordings so far, of each life of a host, in the order in which they began.
     ///
     /// # Panics
-    /// If [`record`](Self::record) was given so little that a node's state does not fit.
+    /// If the limit given to [`record`](Self::record) is too small for a node's state.
     pub fn recordings(&mut self) -> Vec<Recording> {
         for host in 0..self.hosts.len() {
             if let Some(node) = self.hosts[host].node_mut() {
@@ -76,7 +76,7 @@ impl World {
         files.map(|file| file.expect("the limit is large enough")).collect()
     }
 
-    /// The file of a life that goes on.
+    /// The recording file of the present life.
     #[cfg(test)]
     pub(crate) fn recorded_file(&mut self, host: usize) -> Vec<u8> {
         self.recordings();
@@ -84,7 +84,7 @@ impl World {
         life.expect("it is recorded").file.get_ref().get_ref().clone()
     }
 
-    /// Records a life that begins, if anything is recorded.
+    /// Begins the recording of a new life, if the world is recorded.
     pub(super) fn record_life(&mut self, host: usize, node: &mut Node) {
         let Some(limit) = self.recordings.limit else { return };
         let chunks = Chunks::default();
@@ -99,7 +99,7 @@ impl World {
         self.recordings.lives.push(Life { host, is_over: false, chunks, file });
     }
 
-    /// Writes what the life of a host that goes on has recorded.
+    /// Stores what the present life of a host has recorded.
     pub(super) fn keep_recorded(&mut self, host: usize) {
         let (wall, at) = self.both_clocks(host);
         let mut lives = self.recordings.lives.iter_mut().rev();
@@ -108,7 +108,7 @@ impl World {
         chunks.iter().for_each(|chunk| life.file.write(chunk, wall, at).expect("memory takes all"));
     }
 
-    /// The life of a host ends.
+    /// Ends the recording of a host's life.
     pub(super) fn end_recording(&mut self, host: usize) {
         if let Some(node) = self.hosts[host].node_mut() {
             node.flush_recording();

@@ -30,10 +30,10 @@ impl World {
         self.verdict()
     }
 
-    /// Lets time pass until something holds, to be looked at once a millisecond, and says how long it took.
+    /// Lets time pass until a condition holds, which is checked once a millisecond. Returns the time that it took.
     ///
     /// # Panics
-    /// If it does not come to hold within `limit`, or a check finds a broken promise.
+    /// If the condition does not hold within `limit`, or a check finds a broken promise.
     pub fn run_until(&mut self, what: &str, limit: Duration, holds: impl Fn(&Self) -> bool) -> Duration {
         let start = self.now;
         self.try_run_until(limit, holds)
@@ -45,7 +45,7 @@ impl World {
         self.now.since(start)
     }
 
-    /// Lets time pass until something holds, or for `limit`.
+    /// Lets time pass until a condition holds, or for `limit`.
     ///
     /// # Errors
     /// The first broken promise.
@@ -60,7 +60,7 @@ impl World {
                 looked = self.now;
             }
             if !self.step(end) {
-                // What changed in the last moment counts too.
+                // Changes at the last moment count, too.
                 if !holds(self) {
                     self.now = end;
                 }
@@ -70,7 +70,7 @@ impl World {
         }
     }
 
-    /// Lets so many things happen, or this much time pass if they take longer.
+    /// Takes so many steps, or lets this much time pass if they take longer.
     ///
     /// # Errors
     /// The first broken promise.

@@ -8,7 +8,7 @@ use crate::{
     swim::Node,
 };
 
-/// As the driver has them: records that are written at once, and how long the first of them waits.
+/// As in the driver: how many records are written together, and how long the first of them waits.
 const BATCH: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -42,7 +42,7 @@ impl World {
         }
     }
 
-    /// The machine is gone, without a word, and its disk loses what was not synced and not written back.
+    /// The machine crashes, without a leave, and its disk loses what was neither synced nor written back.
     pub fn cut_power(&mut self, host: usize) {
         self.crash(host);
         let disk = &mut self.hosts[host].disk;
@@ -53,7 +53,7 @@ impl World {
         }
     }
 
-    /// What a life that begins knows of the one before.
+    /// The earlier life, as a new life reads it from the file.
     pub(super) fn read_state(&mut self, at: usize) -> Option<Found> {
         let rejoin_after_leave = self.state_files?;
         let host = &mut self.hosts[at];
@@ -66,18 +66,18 @@ impl World {
         Some(found)
     }
 
-    /// A life has begun; or one that goes on begins to keep a file.
+    /// Creates the state file of a new life, or of one that goes on.
     pub(super) fn begin_state(&mut self, at: usize, node: &Node) {
         let (wall, now) = (self.epoch(), self.now);
         if let Some(state) = &mut self.hosts[at].state {
             state.note_all(&node.members(), wall);
             state.files_mut().now = now;
-            // What fails is tried again later.
+            // A failed write is repeated later.
             let _ = state.write();
         }
     }
 
-    /// Writes what has waited long enough.
+    /// Writes records that have waited long enough.
     pub(super) fn write_state(&mut self, at: usize) {
         let (host, now) = (&mut self.hosts[at], self.now);
         let Some(state) = &mut host.state else { return };
@@ -103,7 +103,7 @@ impl World {
         let (Some(state), Some(endpoint)) = (&mut host.state, &mut host.endpoint) else { return };
         endpoint.broadcasts.take_changed(|head| state.note_head(head));
         state.files_mut().now = self.now;
-        // What fails is tried again later.
+        // A failed write is repeated later.
         if write(state).is_ok()
             && let Some(checker) = &mut self.checker
         {
@@ -111,12 +111,12 @@ impl World {
         }
     }
 
-    /// A process that ends by itself writes all.
+    /// A process that ends by itself writes all records.
     pub(super) fn finish_state(&mut self, at: usize) {
         self.put_state(at, StateFile::finish);
     }
 
-    /// The process is gone; the disk stays.
+    /// The process ends; the disk stays.
     pub(super) fn end_state(&mut self, at: usize) {
         let host = &mut self.hosts[at];
         if let Some(state) = host.state.take() {

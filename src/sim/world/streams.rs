@@ -7,7 +7,7 @@ use crate::swim::{StreamFailure, StreamId, StreamStep, Time};
 
 impl World {
     pub(super) fn accept(&mut self, from: End, host: usize) {
-        // Its port tells nothing, as those of real streams do not.
+        // Its port means nothing, like those of real streams.
         let own = self.hosts[host].addr;
         let peer = self.paths.source(from.0, self.hosts[from.0].addr, own, self.now, &mut self.rng);
         let Some(accepted) = self.drive_with(host, |endpoint, now| endpoint.accept_stream(now, peer)) else {
@@ -19,12 +19,12 @@ impl World {
         self.pump(from);
     }
 
-    /// Whether the life of the host that has this end goes on.
+    /// Whether this end's host is still in the same life.
     pub(super) fn is_up(&self, end: End) -> bool {
         self.hosts[end.0].is_up() && self.hosts[end.0].life == end.1
     }
 
-    /// Lets one end of a stream say what it has to say.
+    /// Sends what one end of a stream has to send.
     pub(super) fn pump(&mut self, end: End) {
         if !self.is_up(end) {
             return;
@@ -54,7 +54,7 @@ impl World {
         self.schedule(end.0, to.0, at, Delivery::Frame { to, bytes });
     }
 
-    /// Tells one end that the stream is over, behind whatever was sent to it before.
+    /// Tells one end that the stream is over, after everything that was sent to it before.
     pub(super) fn fail(&mut self, to: End, failure: StreamFailure, behind: Time) {
         let at = behind.max(self.now) + Duration::from_millis(1);
         self.queue.deliver(at, Delivery::Failure { to, failure });
@@ -63,7 +63,7 @@ impl World {
     pub(super) fn connect(&mut self, from: usize, stream: StreamId, addr: SocketAddr) {
         let end = (from, self.hosts[from].life, stream);
         let sent = self.now.max(self.hosts[from].blocked_until);
-        // Whether somebody listens is seen on arrival.
+        // Whether a host listens there is checked on arrival.
         let to = self.host_at(addr).unwrap_or(from);
         if !self.paths.admits_stream(to, self.hosts[to].addr, addr) {
             return;

@@ -1,4 +1,4 @@
-//! Who sees what.
+//! The views that hosts have of each other.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -6,7 +6,7 @@ use super::World;
 use crate::{sim::host::Host, swim::MemberState};
 
 impl World {
-    /// How a host sees a name.
+    /// The state of a name in a host's view.
     #[must_use]
     pub fn state(&self, host: usize, name: &str) -> Option<MemberState> {
         self.node(host).member(name).map(|member| member.state)
@@ -17,27 +17,26 @@ impl World {
         (0..self.hosts.len()).filter(|host| self.hosts[*host].is_up() && !self.hosts[*host].left)
     }
 
-    /// Whether everybody who is up sees that many live members.
+    /// Whether every host that is up sees that many live members.
     #[must_use]
     pub fn all_see(&self, n: usize) -> bool {
         self.up().all(|host| self.node(host).live() == n)
     }
 
-    /// Whether everybody who is up lists exactly those who are up as live, each where it is and with the tags that it
-    /// shows.
+    /// Whether every host that is up lists exactly those that are up as live, each at its address and with its present tags.
     #[must_use]
     pub fn views_are_true(&self) -> bool {
         self.all_list_those_up(MemberState::is_live)
     }
 
-    /// Whether anybody who is up gave way to another holder of its name.
+    /// Whether any host that is up yielded to another holder of its name.
     #[must_use]
     pub fn is_anybody_displaced(&self) -> bool {
         self.up().any(|host| self.node(host).is_displaced())
     }
 
-    /// Whether views are [true](Self::views_are_true), and nobody is suspected, displaced, held up or cut off, nor
-    /// does an attacker answer for anybody.
+    /// Whether views are [true](Self::views_are_true), and no host is suspected, displaced, held up or cut off, and no
+    /// attacker answers for a member.
     #[must_use]
     pub fn is_calm(&self) -> bool {
         self.net.is_perfect()

@@ -53,7 +53,7 @@ fn what_an_earlier_life_knew_is_told_those_that_lived_first() {
 }
 
 #[test]
-fn after_a_leave_members_are_remembered_only_by_who_wants_to_rejoin() {
+fn after_a_leave_members_are_remembered_only_by_a_node_that_is_to_rejoin() {
     for rejoin in [false, true] {
         let (mut state, _) = read(ModelDisk::default());
         state.note(&joined("me", 9), 1);
@@ -72,7 +72,7 @@ fn after_a_leave_members_are_remembered_only_by_who_wants_to_rejoin() {
 }
 
 #[test]
-fn who_is_not_met_for_long_is_forgotten() {
+fn a_node_that_is_not_met_for_long_is_forgotten() {
     let (mut state, _) = read(ModelDisk::default());
     ["a", "b", "c"].into_iter().for_each(|name| state.note(&joined(name, 1), 1));
     state.finish().unwrap();

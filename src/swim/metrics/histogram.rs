@@ -1,4 +1,5 @@
-//! A histogram of durations. Its buckets are fixed, so that it needs no memory but its own and nodes can be added up.
+//! A histogram of durations. Its buckets are fixed, so that it needs no further memory and those of several nodes can be
+//! added.
 
 use std::{ops::AddAssign, time::Duration};
 
@@ -6,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 const BOUNDS: usize = 14;
 
-/// How often durations of which length were seen, in fixed buckets from half a millisecond to ten seconds.
+/// Counts of durations by length, in fixed buckets from half a millisecond to ten seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Histogram {
-    /// How many in each bucket alone; the last is for all that is longer than the last bound.
+    /// The count of each bucket alone; the last one is for everything longer than the last bound.
     counts: [u64; BOUNDS + 1],
     sum: Duration,
 }
@@ -41,19 +42,19 @@ impl Histogram {
         self.sum = self.sum.saturating_add(duration);
     }
 
-    /// How many durations were seen.
+    /// The number of durations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// All of them together.
+    /// The sum of all durations.
     #[must_use]
     pub fn sum(&self) -> Duration {
         self.sum
     }
 
-    /// For each of [`BOUNDS`](Self::BOUNDS), how many durations were not longer.
+    /// For each of [`BOUNDS`](Self::BOUNDS), the number of durations that were not longer.
     pub fn cumulative(&self) -> impl Iterator<Item = (Duration, u64)> {
         let counts = self.counts.into_iter().scan(0, |sum, count| {
             *sum += count;

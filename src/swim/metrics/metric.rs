@@ -1,4 +1,4 @@
-//! One metric as it is listed, and what kinds there are.
+//! A metric as it is listed, and the kinds of metrics.
 
 use std::fmt;
 
@@ -14,13 +14,13 @@ pub struct Metric {
     pub name: &'static str,
     /// The name in [`prometheus_text`](super::Metrics::prometheus_text). Metrics that differ in their `label` share it.
     pub family: &'static str,
-    /// What tells it from the others of its family.
+    /// The label that distinguishes it from the others of its family.
     pub label: Option<MetricLabel>,
     /// How its value changes.
     pub kind: MetricKind,
-    /// What is counted or measured.
+    /// The unit of its value.
     pub unit: MetricUnit,
-    /// What it says, in one line.
+    /// Its meaning, in one line.
     pub help: &'static str,
     /// The value.
     pub value: MetricValue,
@@ -45,7 +45,7 @@ pub enum MetricKind {
     Counter,
     /// It goes up and down.
     Gauge,
-    /// How often which values were seen.
+    /// It counts values by size.
     Histogram,
 }
 
@@ -60,7 +60,7 @@ impl fmt::Display for MetricKind {
     }
 }
 
-/// What a metric counts or measures.
+/// The unit of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -87,9 +87,9 @@ impl fmt::Display for MetricUnit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MetricValue {
-    /// Of a counter or a gauge.
+    /// The value of a counter or a gauge.
     Number(u64),
-    /// Of a histogram.
+    /// The value of a histogram.
     Histogram(Histogram),
 }
 

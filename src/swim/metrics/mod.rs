@@ -93,7 +93,7 @@ macro_rules! metrics {
                 },)*].into_iter()
             }
 
-            /// Adds what somebody else counted.
+            /// Adds other counters.
             pub(crate) fn add(&mut self, others: &Self) {
                 $(self.$name += &others.$name;)*
             }

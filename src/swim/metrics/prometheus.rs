@@ -9,8 +9,9 @@ impl Metrics {
     /// The media type of [`prometheus_text`](Self::prometheus_text), for the HTTP header `Content-Type`.
     pub const PROMETHEUS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-    /// All metrics in the text format of Prometheus, version 0.0.4, with these labels on each line: what a `/metrics` page
-    /// shows. Label them with what tells nodes of one process apart; Prometheus adds the labels of the process by itself.
+    /// All metrics in the text format of Prometheus, version 0.0.4, with these labels on each line: the content of a
+    /// `/metrics` page. Use labels that distinguish the nodes of one process; Prometheus adds the labels of the process
+    /// itself.
     ///
     /// ```
     /// let text = syncswim::Metrics::default().prometheus_text(&[("node", "a")])?;
@@ -19,8 +20,8 @@ impl Metrics {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the name of a label is not made of ASCII letters, digits and underscores, begins with a digit or
-    /// two underscores, comes twice, or is one that the metrics have themselves: `le` and `state`.
+    /// [`Error::Invalid`] if the name of a label is not made of ASCII letters, digits and underscores, begins with a digit
+    /// or two underscores, occurs twice, or is one that the metrics use themselves: `le` and `state`.
     pub fn prometheus_text(&self, labels: &[(&str, &str)]) -> Result<String, Error> {
         check(labels)?;
         let mut text = String::with_capacity(16 << 10);
@@ -91,7 +92,7 @@ fn check(labels: &[(&str, &str)]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Labels and, behind them, the one that tells the sample from the others of its family.
+/// Labels, followed by the one that distinguishes the sample from the others of its family.
 struct Labels<'a>(&'a [(&'a str, &'a str)], Option<(&'a str, &'a str)>);
 
 impl Display for Labels<'_> {

@@ -15,7 +15,7 @@ const FREE: u32 = u32::MAX;
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Place {
     hash: u32,
-    /// `FREE` if nobody is here.
+    /// `FREE` if the place is empty.
     id: u32,
 }
 

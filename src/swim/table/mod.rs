@@ -45,8 +45,8 @@ pub(super) struct Table {
     by_mark: Index,
     /// The live members except for this node.
     by_addr: Index,
-    /// A hasher keyed by the node's seed: nobody can choose names or addresses that collide, and the same seed gives the
-    /// same table.
+    /// A hasher keyed by the node's seed: attackers cannot choose names or addresses that collide, and the same seed gives
+    /// the same table.
     keyed: SipHasher13,
     /// The same for marks, which are hashes already.
     mark_key: u64,
@@ -220,7 +220,7 @@ impl Table {
         self.by_mark.count(self.hash_mark(mark), most, of_mark)
     }
 
-    /// A live member that is said to be reached at this address, of those that `is` holds for: any can be said to be.
+    /// A live member with this claimed address, among those for which `is` holds: an address can be claimed for any member.
     pub(super) fn find_at(&self, addr: SocketAddr, is: impl Fn(&Record) -> bool) -> Option<MemberId> {
         self.by_addr.find(self.hash_addr(addr), |id| self.get(id).addr == addr && is(self.get(id)))
     }
@@ -230,7 +230,7 @@ impl Table {
         self.find_at(addr, |_| true)
     }
 
-    /// How many live members are said to be reached at this address, up to `most`.
+    /// How many live members have this claimed address, up to `most`.
     pub(super) fn count_at_addr(&self, addr: SocketAddr, most: usize) -> usize {
         self.by_addr.count(self.hash_addr(addr), most, |id| self.get(id).addr == addr)
     }
@@ -268,7 +268,7 @@ impl Table {
         self.get_mut(id).suspicion.as_deref_mut()
     }
 
-    /// What is known of the way to a member, except whether it is met, which [`update`](Self::update) changes.
+    /// The knowledge of the path to a member, except whether it is met, which [`update`](Self::update) changes.
     pub(super) fn contact_mut(&mut self, id: MemberId) -> &mut Contact {
         &mut self.get_mut(id).contact
     }
@@ -301,8 +301,8 @@ impl Table {
         Some(next)
     }
 
-    /// Has a member probed out of its turn, as soon as that may be. One that has never answered is the next in its ring
-    /// instead: it may be a made-up name, and turns out of order are for those that are not.
+    /// Makes a member be probed out of its turn, as soon as that may be. One that has never answered becomes the next in its
+    /// ring instead: it may be a made-up name, and out-of-turn probes are not for such names.
     pub(super) fn probe_next(&mut self, id: MemberId) {
         let Self { rings, records, .. } = self;
         match records[id.index()].as_ref().is_some_and(|record| record.contact.may_be_made_up()) {
@@ -420,7 +420,7 @@ impl Table {
         }
     }
 
-    /// Of a member that was at this address, and answered last on this host.
+    /// Takes out a member that was at this address, and answered last on this host.
     fn exit_ring(&mut self, id: MemberId, addr: SocketAddr, met_on_host: u32) {
         if id != MemberId::SELF {
             self.by_addr.remove(self.hash_addr(addr), id);
@@ -435,7 +435,7 @@ impl Table {
         self.hosts.len() > usize::from(self.hosts.members(host) > 0)
     }
 
-    /// Keyed: nobody can choose where in the index a mark comes to lie.
+    /// Keyed, so that attackers cannot choose the place of a mark in the index.
     fn hash_mark(&self, mark: u32) -> u64 {
         hash::mix(u64::from(mark) ^ self.mark_key)
     }
@@ -445,7 +445,7 @@ impl Table {
         self.hash_addr(source) as u32 | 1
     }
 
-    /// A short hash of somebody's host, never 0: behind a translator of addresses, each stream has another port.
+    /// A short hash of a host, never 0: behind a translator of addresses, each stream has another port.
     pub(super) fn hash_host(&self, addr: SocketAddr) -> u32 {
         self.hash_addr(SocketAddr::new(host_of(addr.ip()), 0)) as u32 | 1
     }

@@ -39,7 +39,7 @@ pub(in crate::swim) struct ProbeRings {
     unmet: Ring,
     /// By member id.
     places: Places,
-    /// What the unmet have saved up for their next turn, see [`draw_ring`](Self::draw_ring).
+    /// The turns that the unmet have saved, see [`draw_ring`](Self::draw_ring).
     saved: usize,
     /// The members that a rule wants probed before their turn; and whether the last round went to such a one.
     out_of_turn: Vec<MemberId>,
@@ -47,8 +47,8 @@ pub(in crate::swim) struct ProbeRings {
 }
 
 impl ProbeRings {
-    /// Puts a member at a random place of its ring, so that it is probed within `2n - 1` rounds; who was probed in this pass already
-    /// waits for the next one: those that come and go keep nobody waiting.
+    /// Puts a member at a random place of its ring, so that it is probed within `2n - 1` rounds. A member that was already
+    /// probed in this pass waits for the next one, so that members that come and go delay no others.
     pub(super) fn enter(&mut self, id: MemberId, met: bool, probed: Time, rng: &mut fastrand::Rng) {
         if self.places.len() <= id.index() {
             self.places.resize(id.index() + 1, None);
@@ -61,7 +61,7 @@ impl ProbeRings {
         if at >= ring.cursor && !was_probed {
             return ring.swap(places, at, last);
         }
-        // Nobody else's place in this pass changes for it.
+        // No other member's place in this pass changes.
         ring.swap(places, ring.cursor, last);
         ring.cursor += 1;
     }
@@ -144,7 +144,8 @@ impl ProbeRings {
         Some(!turn)
     }
 
-    /// Has a live member probed out of its turn, as soon as that may be. Of too many, `last` says which one waits for its turn.
+    /// Makes a live member be probed out of its turn, as soon as that may be. If there are too many, `last` says which one
+    /// waits for its turn.
     pub(super) fn probe_out_of_turn(
         &mut self,
         id: MemberId,
@@ -230,7 +231,7 @@ mod tests {
         out_of_turn.last().copied()
     }
 
-    /// Of whom nothing is known.
+    /// The next member, where nothing is known about any.
     fn next(rings: &mut ProbeRings, rng: &mut fastrand::Rng) -> Option<MemberId> {
         rings.next(Time::ZERO, rng, |out_of_turn| out_of_turn.first().copied(), |_| None)
     }
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_to_be_probed_next_is_probed_next() {
+    fn a_node_that_is_to_be_probed_next_is_probed_next() {
         let mut rng = fastrand::Rng::with_seed(3);
         let mut rings = rings(20, &mut rng);
         for step in 0..1000 {
@@ -253,7 +254,7 @@ mod tests {
         }
     }
 
-    /// Of the members to be probed, the one heard from longest ago goes first: the others answer all the time.
+    /// Among the members to be probed, the one heard from longest ago goes first: the others answer all the time.
     #[test]
     fn of_many_that_are_to_be_probed_the_silent_one_is_first_and_each_has_its_turn() {
         let (mut rng, mut last) = (fastrand::Rng::with_seed(8), vec![0; 20]);
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn of_more_than_there_is_room_for_whoever_showed_itself_last_waits_for_its_turn() {
+    fn beyond_the_room_for_out_of_turn_probes_the_member_heard_from_last_waits_for_its_turn() {
         let mut rng = fastrand::Rng::with_seed(9);
         let mut rings = rings(200, &mut rng);
         let last = |id: MemberId| if id == MemberId(7) { 0 } else { id.0 };
@@ -321,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_probed_in_its_turn_is_not_probed_once_more() {
+    fn a_node_that_is_probed_in_its_turn_is_not_probed_once_more() {
         let mut rng = fastrand::Rng::with_seed(9);
         let mut rings = rings(20, &mut rng);
         rings.probe_out_of_turn(MemberId(7), newest);
@@ -332,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_the_place_of_one_that_was_to_be_probed_next_has_not_its_turn() {
+    fn a_member_at_the_place_of_one_that_was_to_be_probed_next_does_not_get_its_turn() {
         let mut rng = fastrand::Rng::with_seed(6);
         let mut rings = rings(20, &mut rng);
         rings.probe_out_of_turn(MemberId(7), newest);
@@ -342,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_moved_up_is_the_next_of_its_ring_and_takes_nobodys_turn() {
+    fn a_member_that_is_moved_up_is_the_next_of_its_ring_and_takes_no_other_s_turn() {
         let mut rng = fastrand::Rng::with_seed(5);
         let mut rings = rings(20, &mut rng);
         for _ in 0..100 {
@@ -363,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_probed_out_of_turn_has_had_its_turn() {
+    fn a_node_that_is_probed_out_of_turn_has_had_its_turn() {
         let mut rng = fastrand::Rng::with_seed(4);
         let mut rings = rings(20, &mut rng);
         for _ in 0..50 {

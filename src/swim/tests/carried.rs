@@ -38,7 +38,7 @@ fn ping() -> Message<'static> {
 }
 
 #[test]
-fn who_answered_by_stream_alone_is_probed_once_more_at_once() {
+fn a_node_that_answered_by_stream_alone_is_probed_once_more_at_once() {
     let mut bench = Bench::new(20);
     let (name, rng) = (Arc::from("m7"), &mut fastrand::Rng::with_seed(1));
     let member = bench.node.table.find(&name);
@@ -64,7 +64,7 @@ fn what_is_asked_for_by_stream_is_never_answered_by_datagram() {
 }
 
 #[test]
-fn whoever_calls_under_the_names_of_members_makes_us_open_a_few_streams_at_most() {
+fn a_node_that_calls_under_the_names_of_members_makes_us_open_a_few_streams_at_most() {
     let mut bench = mute(40);
     let mut opened = 0;
     for at in 1..=40 {

@@ -389,7 +389,7 @@ fn believes(observer: &mut Bench, victim: &Bench) -> bool {
 }
 
 #[test]
-fn who_heard_of_no_lie_believes_the_refutation_of_many_that_add_up() {
+fn a_node_that_heard_of_no_lie_believes_the_refutation_of_many_that_add_up() {
     let (mut victim, mut observer) = (Bench::new(1), Bench::new(1));
     observer.receive(&alive("me2", 0, addr(9))).receive(&failed("me2", 0));
     for _ in 0..9 {
@@ -412,7 +412,7 @@ fn a_member_refutes_what_others_were_led_to_believe_step_by_step() {
 }
 
 #[test]
-fn who_heard_a_lesser_lie_about_a_life_to_come_believes_the_refutation_of_a_greater() {
+fn a_node_that_heard_a_lesser_lie_about_a_life_to_come_believes_the_refutation_of_a_greater() {
     let (mut victim, mut observer) = (Bench::new(1), Bench::new(1));
     observer.receive(&alive("me2", 0, addr(9)));
     let elsewhere =
@@ -611,7 +611,7 @@ fn the_nack_comes_at_80_percent_of_the_time_and_a_later_ack_is_still_passed_on()
 }
 
 #[test]
-fn a_suspect_hears_of_it_first_from_whoever_probes_it() {
+fn a_suspect_hears_of_the_suspicion_first_from_the_node_that_probes_it() {
     for buddy in [true, false] {
         let mut config = Config::lan("me");
         config.buddy = buddy;

@@ -31,7 +31,7 @@ fn a_crash_is_suspected_then_failed_and_everybody_learns_of_it() {
 
 /// Those who live ping each other all the time there, as unverified peers at first; a silent member is probed as often as they.
 #[test]
-fn a_crash_in_a_cluster_most_of_whom_have_not_met_is_known_as_soon_as_in_an_old_one() {
+fn a_crash_among_members_that_have_not_met_is_known_as_soon_as_in_an_old_cluster() {
     let slow = (0..24).filter(|seed| {
         let mut world = converged(*seed, 128);
         world.run_for(secs(10));
@@ -223,7 +223,7 @@ fn a_single_node_that_nobody_answers_is_alone_and_sends_nothing() {
 /// Five nodes send each update twice only, so it often misses somebody. Whoever suspected alone and
 /// missed the verdict then waited for confirmations that nobody had reason to send any more.
 #[test]
-fn whoever_misses_the_verdict_learns_it_from_the_next_sync() {
+fn a_node_that_misses_the_verdict_learns_it_from_the_next_sync() {
     for seed in 0..300 {
         let mut world = World::new(seed);
         for i in 0..5 {
@@ -344,7 +344,7 @@ fn failed_round(bench: &mut Bench, heard: usize, answer: impl Fn(u32) -> Option<
 }
 
 #[test]
-fn who_was_heard_last_is_a_relay_and_its_nack_says_that_it_is_not_us() {
+fn the_witness_is_a_relay_and_its_nack_shows_that_this_node_is_reachable() {
     let mut bench = Bench::new(20);
     bench.node.health.degrade(2, HealthDoubt::Silence, bench.now);
     failed_round(&mut bench, 7, nack);
@@ -355,7 +355,7 @@ fn who_was_heard_last_is_a_relay_and_its_nack_says_that_it_is_not_us() {
 
 /// Whoever speaks to us all the time is asked in each round: else it could hide a crash for ever.
 #[test]
-fn who_was_heard_last_does_not_vouch_for_the_target() {
+fn the_witness_does_not_vouch_for_the_target() {
     let mut bench = Bench::new(20);
     bench.node.health.degrade(2, HealthDoubt::Silence, bench.now);
     failed_round(&mut bench, 7, |seq| Some(Message::Ack(Ack { seq })));
@@ -382,7 +382,7 @@ fn where_most_are_suspected_what_a_relay_did_not_hear_confirms() {
 }
 
 #[test]
-fn who_expects_fewer_confirmations_than_before_waits_no_longer_than_they_say() {
+fn a_node_that_expects_fewer_confirmations_than_before_waits_no_longer_than_they_say() {
     let mut bench = Bench::new(20);
     bench.receive(&bench::suspect("m2", 0, &["m3", "m4"]));
     // Most are suspected by now: one confirmation is enough, and m2 has it.

@@ -37,7 +37,7 @@ fn no_more_than_four_members_are_listed_at_one_address() {
 
 /// Four made-up names at a member's address, or with the mark of its name, cost it nothing.
 #[test]
-fn made_up_names_keep_nobody_out_who_is_there() {
+fn made_up_names_keep_no_present_member_out() {
     let mut bench = Bench::new(2);
     bench.receive(&failed("m2", 0));
     for ghost in ["a", "b", "c", "d"] {
@@ -79,7 +79,7 @@ fn a_newcomer_takes_a_place_while_members_that_returned_have_the_last_ones() {
 
 /// A member that moves has shown its old address alone.
 #[test]
-fn who_says_that_it_moves_takes_nobodys_place() {
+fn a_member_that_claims_to_move_takes_no_other_s_place() {
     let mut bench = Bench::new(1);
     for name in ["v", "a", "b", "c"] {
         bench.receive(&alive(name, 0, addr(9)));
@@ -243,7 +243,7 @@ fn names_of_one_mark_do_not_gather_on_a_host_before_they_answer() {
 
 /// Four names at one address: what one answers there shows nothing of the others.
 #[test]
-fn whoever_answers_in_an_exchange_is_met() {
+fn a_node_that_answers_in_an_exchange_is_met() {
     let mut bench = Bench::new(0);
     bench.sync(Message::Alive(alive("m1", 0, addr(1))));
     for name in ["a", "b"] {
@@ -286,7 +286,7 @@ fn of_gone_members_no_more_than_agreed_are_tried_again() {
 
 /// The requester has not heard of it, and would take who is silent for deaf.
 #[test]
-fn who_is_gone_is_pinged_for_others_as_any_other() {
+fn a_node_that_is_gone_is_pinged_for_others_as_any_other() {
     let mut bench = Bench::new(3);
     bench.receive(&failed("m2", 0)).receive(&failed("nowhere", 0));
     bench.sent();
@@ -427,7 +427,7 @@ fn a_table_of_many_frames_is_told_as_a_whole() {
 }
 
 #[test]
-fn who_says_itself_that_it_leaves_need_not_be_told() {
+fn a_node_that_says_itself_that_it_leaves_need_not_be_told() {
     for (speaker, told) in [(2, 0), (1, 1)] {
         let mut bench = Bench::new(3);
         bench.receive_from(addr(speaker), &left("m2", 0));
@@ -523,7 +523,7 @@ fn one_members_bad_record_does_not_keep_the_others_from_being_heard() {
 }
 
 #[test]
-fn our_probe_accuses_nobody_who_is_gone_nor_another_life() {
+fn a_probe_accuses_no_departed_member_and_no_other_life() {
     let mut bench = Bench::new(3);
     bench.receive(&failed("m2", 0));
     bench.node.accuse("m2", EPOCH, &[]);
@@ -615,7 +615,7 @@ fn seeds_that_are_sought_later_are_asked_for_after_the_usual_delay() {
 }
 
 #[test]
-fn who_is_listed_goes_live_without_an_answer_unless_its_name_is_taken() {
+fn a_node_that_is_listed_goes_live_without_an_answer_unless_its_name_is_taken() {
     for (result, others, live) in [
         (Err(JoinProblem::TimedOut { addr: addr(9) }), 1, true),
         (Err(JoinProblem::TimedOut { addr: addr(9) }), 0, false),

@@ -83,7 +83,7 @@ fn broadcasts_of_members_that_have_not_answered_count_for_all_of_these_together(
 
 /// One host lists names at silent addresses and calls under them.
 #[test]
-fn whoever_calls_under_others_names_leaves_room_for_other_questions() {
+fn a_node_that_calls_under_others_names_leaves_room_for_other_questions() {
     let mut bench = Bench::new(3);
     for i in 0..40 {
         bench.receive(&alive(&format!("x{i}"), 0, addr(100 + i)));
@@ -242,7 +242,7 @@ fn syncs_of_data_that_fail_count_against_their_member() {
 
 /// Members that failed, as this node's own probes found, are said to be at other addresses.
 #[test]
-fn whoever_says_that_members_returned_leaves_room_for_other_questions() {
+fn a_node_that_says_that_members_returned_leaves_room_for_other_questions() {
     let mut bench = Bench::new(40);
     for i in 2..=40 {
         let name = format!("m{i}");

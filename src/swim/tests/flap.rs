@@ -43,7 +43,7 @@ fn a_node_that_fails_again_and_again_is_away_until_it_is_well() {
 }
 
 #[test]
-fn who_failed_once_comes_back_at_once() {
+fn a_node_that_failed_once_comes_back_at_once() {
     let mut world = converged(32, 20);
     flip_flop(&mut world, 7, 1);
     assert_eq!(world.node(7).metrics().flaps_damped, 0);
@@ -73,7 +73,7 @@ fn once_failed(others: usize, trouble: bool) -> Bench {
 }
 
 #[test]
-fn who_failed_before_and_has_trouble_refutes_no_suspicion_either() {
+fn a_node_that_failed_before_and_has_trouble_refutes_no_suspicion_either() {
     for (trouble, word) in [(false, 2), (true, 1)] {
         let mut bench = once_failed(5, trouble);
         bench.receive(&suspect("me", 1, &["m1"]));
@@ -134,7 +134,7 @@ fn an_away_node_tells_nobody_that_it_is_alive() {
 
 /// The search found two who each held the other failed and itself unwell, for ever.
 #[test]
-fn who_has_nobody_left_to_probe_becomes_well_and_comes_back() {
+fn a_node_that_has_nobody_left_to_probe_becomes_well_and_comes_back() {
     let mut bench = once_failed(1, true);
     bench.node.health.degrade(7, HealthDoubt::Silence, bench.now);
     bench.receive(&suspect("me", 1, &["m1"]));
@@ -146,7 +146,7 @@ fn who_has_nobody_left_to_probe_becomes_well_and_comes_back() {
 }
 
 #[test]
-fn who_is_back_from_the_dead_is_told_that_the_verdict_had_fallen() {
+fn a_failed_member_that_returns_is_told_that_the_verdict_had_fallen() {
     let told = |epoch: u64| {
         let mut bench = Bench::new(4);
         bench.receive(&failed("m2", 3));
@@ -183,7 +183,7 @@ fn tags_that_change_while_a_node_is_away_are_known_when_it_is_back() {
 
 /// Who was away when it yielded its name.
 #[test]
-fn who_is_displaced_is_away_no_longer_and_takes_no_greater_identity_by_itself() {
+fn a_node_that_is_displaced_is_away_no_longer_and_takes_no_greater_identity_by_itself() {
     let mut bench = once_failed(5, true);
     bench.receive(&suspect("me", 1, &["m1"]));
     let own = bench.node.local().identity;
@@ -194,7 +194,7 @@ fn who_is_displaced_is_away_no_longer_and_takes_no_greater_identity_by_itself() 
 }
 
 #[test]
-fn who_takes_its_name_back_is_away_no_longer() {
+fn a_node_that_takes_its_name_back_is_away_no_longer() {
     let mut bench = once_failed(5, true);
     bench.receive(&suspect("me", 1, &["m1"]));
     bench.has_news("me");

@@ -7,7 +7,7 @@ use crate::sim::Fault;
 
 /// It left while its join was under way, and the exchange announced it as alive.
 #[test]
-fn who_leaves_before_it_was_announced_is_not_announced_later() {
+fn a_node_that_leaves_before_it_was_announced_is_not_announced_later() {
     use Fault::{Crash, Isolate, Leave, Restart};
     let faults = [(20_067, Crash(2)), (15_998, Isolate(vec![2])), (4940, Restart(2)), (10_647, Leave(2))];
     holds(1091, 5, Config::wan, faults);
@@ -15,7 +15,7 @@ fn who_leaves_before_it_was_announced_is_not_announced_later() {
 
 /// Old datagrams told it of a member that was gone, and it did not probe, as no seed had answered yet.
 #[test]
-fn who_hears_of_members_before_a_seed_answers_probes_them() {
+fn a_node_that_hears_of_members_before_a_seed_answers_probes_them() {
     use Fault::{Clog, Crash, Restart};
     let faults = [(50_289, Clog(0, 1)), (29_074, Crash(0)), (6024, Crash(1)), (6506, Restart(1))];
     holds(6522, 2, Config::lan, faults);
@@ -23,7 +23,7 @@ fn who_hears_of_members_before_a_seed_answers_probes_them() {
 
 /// It failed, came back and failed again between two rounds of gossip, and was told of failures twice.
 #[test]
-fn who_fails_twice_in_a_moment_is_told_of_failures_once() {
+fn a_node_that_fails_twice_in_a_moment_is_told_of_failures_once() {
     use Fault::{Block, Clog, Pause};
     let millis = Duration::from_millis;
     let faults = [

@@ -124,7 +124,7 @@ fn failures_of_lives_far_ahead_keep_nobody_away_though_refutations_come_late() {
 
 /// It refuted four, and crashes then: others may say so, and that it was removed.
 #[test]
-fn who_refuted_lately_and_is_gone_is_removed_all_the_same() {
+fn a_node_that_refuted_lately_and_is_gone_is_removed_all_the_same() {
     let mut bench = Bench::new(4);
     for incarnation in 0..4 {
         bench.receive(&left("m2", incarnation));
@@ -182,7 +182,7 @@ fn one_departure_is_refuted_once() {
 
 /// Names of one host are too many among the departed, time and again.
 #[test]
-fn many_that_depart_have_nobody_forgotten_who_has_refuted() {
+fn many_departures_make_no_node_forget_a_member_that_has_refuted() {
     let mut config = crate::swim::Config::lan("me");
     config.max_departed = 16;
     let mut bench = Bench::with(config, 12);

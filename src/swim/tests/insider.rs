@@ -41,7 +41,7 @@ fn is_failure_of(name: &str) -> impl Fn(&Message<'_>) -> bool {
 
 /// Answers to pings carry updates. Who pings all the time gets them often, but they are there for all others, too.
 #[test]
-fn whoever_pings_all_the_time_uses_no_updates_up() {
+fn a_node_that_pings_all_the_time_uses_no_updates_up() {
     let request = Message::PingReq(PingReq { seq: 5, target: "m1", window_ms: 0 });
     for said in [Message::Ping(Ping { seq: 5, target: "me" }), request] {
         let mut bench = Bench::new(20);
@@ -58,7 +58,7 @@ fn whoever_pings_all_the_time_uses_no_updates_up() {
 
 /// The same of what goes behind updates: broadcasts, and changes of keys.
 #[test]
-fn whoever_pings_all_the_time_uses_no_broadcast_and_no_change_of_a_key_up() {
+fn a_node_that_pings_all_the_time_uses_no_broadcast_and_no_change_of_a_key_up() {
     let request = Message::PingReq(PingReq { seq: 5, target: "m1", window_ms: 0 });
     for said in [Message::Ping(Ping { seq: 5, target: "me" }), request] {
         let Bench { node, mut now } = Bench::new(20);
@@ -413,7 +413,7 @@ fn one_datagram_of_forged_broadcasts_has_a_node_send_one() {
 
 /// Suspicions under ever greater identities are ahead of all that the suspect says.
 #[test]
-fn who_is_suspected_all_the_time_is_heard_all_the_same() {
+fn a_node_that_is_suspected_all_the_time_is_heard_all_the_same() {
     let mut bench = Bench::new(4);
     let tags = |zone| Tags::new([("zone", zone)]).expect("they are short");
     let (first, second) = (tags("a"), tags("b"));
@@ -432,7 +432,7 @@ fn who_is_suspected_all_the_time_is_heard_all_the_same() {
 
 /// Its word that it has left would not be believed, and its answers would count as those of a live member.
 #[test]
-fn who_has_left_does_not_answer_whom_it_cannot_tell() {
+fn a_node_that_has_left_does_not_answer_a_peer_that_it_cannot_tell() {
     let mut bench = Bench::new(0);
     bench.node.leave(bench.now);
     bench.pass(secs(10));

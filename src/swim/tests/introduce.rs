@@ -71,7 +71,7 @@ fn an_unverified_peer_can_say_nothing_about_members_nor_about_others() {
 
 /// Whoever speaks under a member's name without its token: from where that member lives, or from elsewhere.
 #[test]
-fn who_shows_no_token_says_nothing_in_a_members_name_wherever_it_speaks_from() {
+fn a_node_that_shows_no_token_says_nothing_in_a_members_name_wherever_it_speaks_from() {
     for from in [addr(2), addr(UNVERIFIED)] {
         let mut bench = Bench::new(3);
         let own = bench.node.local().identity;
@@ -91,7 +91,7 @@ fn who_shows_no_token_says_nothing_in_a_members_name_wherever_it_speaks_from() {
 }
 
 #[test]
-fn who_introduces_itself_is_listed_once_it_answers_where_it_says_it_lives() {
+fn a_peer_that_introduces_itself_is_listed_once_it_answers_at_its_address() {
     let mut bench = Bench::new(3);
     let x = Some("x");
     bench.receive_as(x, addr(UNVERIFIED), &alive("x", 0, addr(UNVERIFIED)));
@@ -331,7 +331,7 @@ fn a_member_that_may_not_know_us_is_told_first_who_we_are() {
 }
 
 #[test]
-fn who_names_another_than_the_sender_of_its_datagram_introduces_nobody() {
+fn a_claim_of_another_name_than_the_sender_s_introduces_no_member() {
     let mut bench = Bench::new(3);
     bench.receive_as(Some("x"), addr(UNVERIFIED), &alive("y", 0, addr(UNVERIFIED)));
     assert_eq!((pings(&mut bench), bench.standing("y")), (vec![], None));
@@ -340,7 +340,7 @@ fn who_names_another_than_the_sender_of_its_datagram_introduces_nobody() {
 
 /// What it said before it was proven is dropped, and there is nothing left to prove.
 #[test]
-fn who_shows_its_token_in_the_same_datagram_is_not_asked_for_it() {
+fn a_node_that_shows_its_token_in_the_same_datagram_is_not_asked_for_it() {
     let mut bench = Bench::new(3);
     let home = addr(UNVERIFIED);
     say(&mut bench, "x", home, &[Message::Failed(failed("m1", 0)), Message::Alive(alive("x", 0, home))]);

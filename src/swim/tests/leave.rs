@@ -39,7 +39,7 @@ fn leaving(members: usize) -> Bench {
 }
 
 #[test]
-fn who_was_known_to_nobody_or_knows_nobody_has_left_at_once() {
+fn a_node_that_no_other_knows_or_that_knows_none_has_left_at_once() {
     let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
     let mut starting = Bench { node: Node::new(Config::lan("me"), start, ORIGIN), now: ORIGIN };
     starting.node.leave(starting.now);
@@ -69,7 +69,7 @@ fn a_leave_that_nobody_answers_is_over_after_leave_timeout_and_was_not_heard() {
 }
 
 #[test]
-fn one_who_believed_it_is_enough_when_the_time_is_over() {
+fn one_member_that_believed_it_is_enough_when_the_time_is_over() {
     let mut bench = leaving(3);
     let (to, seq) = told(&mut bench)[0];
     bench.receive_from(to, &Ack { seq });
@@ -79,7 +79,7 @@ fn one_who_believed_it_is_enough_when_the_time_is_over() {
 }
 
 #[test]
-fn who_asks_for_proof_is_told_once_more_and_who_leaves_too_is_not() {
+fn a_node_that_asks_for_proof_is_told_once_more_and_who_leaves_too_is_not() {
     for (token, again) in [(77, 1), (0, 0)] {
         let mut bench = leaving(1);
         let (to, seq) = told(&mut bench)[0];
@@ -114,7 +114,7 @@ fn streams_of_a_silent_leave(stream_fallback: bool) -> (Bench, Vec<(super::super
 }
 
 #[test]
-fn who_is_silent_is_told_by_stream_once_and_its_answer_there_counts() {
+fn a_node_that_is_silent_is_told_by_stream_once_and_its_answer_there_counts() {
     assert!(streams_of_a_silent_leave(false).1.is_empty());
     let (mut bench, opened) = streams_of_a_silent_leave(true);
     let [(stream, frame)] = &opened[..] else { panic!("{} streams", opened.len()) };
@@ -139,7 +139,7 @@ fn starting() -> Bench {
 
 /// It was restarted, and is stopped before it has joined: the others still list its past life.
 #[test]
-fn who_heard_of_its_past_life_tells_that_it_leaves_before_it_has_joined() {
+fn a_node_that_heard_of_its_past_life_tells_that_it_leaves_before_it_has_joined() {
     for answers in [true, false] {
         let mut bench = starting();
         bench.node.join(bench.now, 5, &[addr(1)]);
@@ -168,7 +168,7 @@ fn who_heard_of_its_past_life_tells_that_it_leaves_before_it_has_joined() {
 }
 
 #[test]
-fn who_remembers_a_past_life_and_finds_nobody_has_not_left_for_certain() {
+fn a_node_that_remembers_a_past_life_and_finds_no_member_has_not_left_for_certain() {
     let mut bench = starting();
     bench.node.rejoin(bench.now, &EarlierLife::new(EPOCH - 1, vec![("m1".into(), addr(1))]));
     bench.node.leave(bench.now);
@@ -176,7 +176,7 @@ fn who_remembers_a_past_life_and_finds_nobody_has_not_left_for_certain() {
 }
 
 #[test]
-fn who_is_alone_since_the_others_failed_meanwhile_has_not_left_for_certain() {
+fn a_node_that_is_alone_since_the_others_failed_meanwhile_has_not_left_for_certain() {
     let mut bench = leaving(1);
     bench.sync(Message::Failed(failed("m1", 0)));
     bench.pass(secs(2));
@@ -194,7 +194,7 @@ fn an_answer_of_another_than_was_told_is_no_belief() {
 }
 
 #[test]
-fn who_is_suspected_is_told_where_there_is_nobody_else() {
+fn suspects_are_told_of_a_leave_where_there_are_no_others() {
     let mut bench = Bench::new(1);
     bench.sync(Message::Suspect(suspect("m1", 0, &[])));
     assert_eq!(bench.standing("m1"), Some((MemberState::Suspect, 0)));
@@ -222,7 +222,7 @@ fn answer(bench: &mut Bench, seq: u32) -> (bool, bool) {
 
 /// Whoever asks may have missed it.
 #[test]
-fn who_leaves_answers_a_ping_by_an_ack_and_says_so_while_and_after_it_leaves() {
+fn a_node_that_leaves_answers_a_ping_by_an_ack_and_says_so_while_and_after_it_leaves() {
     let mut bench = leaving(2);
     assert_eq!(answer(&mut bench, 7), (true, true), "it is leaving");
     bench.pass(secs(5));
@@ -230,7 +230,7 @@ fn who_leaves_answers_a_ping_by_an_ack_and_says_so_while_and_after_it_leaves() {
 }
 
 #[test]
-fn who_leaves_is_in_its_own_table_for_others_unless_nobody_lists_it() {
+fn a_node_that_leaves_is_in_its_own_table_for_others_unless_nobody_lists_it() {
     assert!(leaving(2).node.shows_itself(), "they are to know that it left");
     let mut displaced = Bench::new(2);
     displaced.node.confirm_conflict(displaced.node.local().identity, addr(50));

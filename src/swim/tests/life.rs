@@ -250,7 +250,7 @@ fn when_two_of_one_name_meet_the_newcomer_yields_and_both_report_it() {
 }
 
 #[test]
-fn who_yielded_its_name_still_sees_who_is_there() {
+fn a_node_that_yielded_its_name_still_sees_who_is_there() {
     let mut world = two_of_one_name(14);
     world.run_until("one yields", secs(90), |world| world.node(2).is_displaced());
     world.crash(1);
@@ -278,7 +278,7 @@ fn a_yielded_name_is_taken_up_again_when_its_holder_is_gone() {
 }
 
 #[test]
-fn who_is_displaced_says_nothing_of_itself_until_the_name_is_its_own_again() {
+fn a_node_that_is_displaced_says_nothing_of_itself_until_the_name_is_its_own_again() {
     let mut bench = Bench::new(3);
     let own = bench.node.local().identity;
     bench.node.confirm_conflict(bench.node.local().identity, addr(50));
@@ -341,7 +341,7 @@ fn when_many_leave_at_once_those_that_stay_hear_of_every_leave() {
 
 /// Somebody has spoken in its name: under its own identity nobody would believe that it left.
 #[test]
-fn who_is_told_that_it_leaves_under_an_old_identity_leaves_under_a_later_one() {
+fn a_node_that_is_told_that_it_leaves_under_an_old_identity_leaves_under_a_later_one() {
     leaves_after_a_lie(0);
     leaves_after_a_lie(1024);
 }
@@ -373,7 +373,7 @@ fn lossy(seed: u64) -> World {
 }
 
 #[test]
-fn who_start_together_see_each_other_within_a_second_whatever_is_lost() {
+fn nodes_that_start_together_see_each_other_within_a_second_under_loss_of_any_kind() {
     for seed in 0..16 {
         println!("seed {seed}");
         let mut world = lossy(seed);

@@ -110,7 +110,7 @@ fn a_later_life_counts_once_the_member_does_not_deny_it() {
 }
 
 #[test]
-fn whoever_missed_the_last_probe_is_another_life_at_once() {
+fn a_node_that_missed_the_last_probe_is_another_life_at_once() {
     let mut bench = Bench::new(3);
     let id = bench.node.table.find("m2").expect("it is listed");
     bench.node.table.contact_mut(id).silent = true;
@@ -120,7 +120,7 @@ fn whoever_missed_the_last_probe_is_another_life_at_once() {
 
 /// What comes by stream is not said by whoever the last datagram was from.
 #[test]
-fn a_move_counts_for_the_host_of_who_says_so() {
+fn a_claimed_move_counts_for_the_claimant_s_host() {
     let mut bench = Bench::new(12);
     bench.receive_from(addr(3), &alive("m3", 0, addr(3)));
     for i in 0..64 {
@@ -185,7 +185,7 @@ fn what_waits_for_an_answer_is_counted_as_it_is() {
 /// Whoever asks may send from elsewhere, where no updates go; may have missed a greater identity that ran out as an update;
 /// and may have a clock that is ahead.
 #[test]
-fn who_is_told_what_it_is_not_says_who_it_is() {
+fn a_node_that_is_claimed_to_be_another_life_answers_with_its_own_alive() {
     let answer = |epoch: u64, incarnation: u64, from: SocketAddr, is_away: bool| {
         let mut bench = Bench::new(3);
         let own = Identity { epoch: EPOCH, incarnation: 5 };

@@ -88,7 +88,7 @@ fn equal_tables_are_not_exchanged() {
 }
 
 #[test]
-fn one_way_silence_fails_only_the_one_who_does_not_hear() {
+fn one_way_silence_fails_only_the_member_that_receives_nothing() {
     let mut world = converged(7, 8);
     for other in 0..7 {
         world.net.cut.insert((other, 7));

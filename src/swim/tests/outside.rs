@@ -64,7 +64,7 @@ fn tokens(packet: &[u8]) -> Vec<u32> {
 }
 
 #[test]
-fn who_moves_is_not_sent_the_token_for_where_it_has_not_been_reached() {
+fn a_node_that_moves_is_not_sent_the_token_for_where_it_has_not_been_reached() {
     let mut bench = Bench::new(2);
     let token = bench.node.token_for("m1", addr(1));
     let said = [ping(), Message::Alive(alive("m1", 1, addr(77))), Message::Alive(alive("m1", 0, addr(1)))];
@@ -209,7 +209,7 @@ fn members_that_move_to_one_address_are_few() {
 }
 
 #[test]
-fn who_leaves_does_not_take_its_successor_along() {
+fn a_node_that_leaves_does_not_take_its_successor_along() {
     let mut bench = Bench::new(3);
     let own = bench.node.local().identity;
     bench.node.leave(bench.now);
@@ -280,7 +280,7 @@ fn updates_go_to_nobody_but_to_members_at_their_own_address() {
 }
 
 #[test]
-fn who_cannot_be_reached_by_datagram_comes_back_by_stream() {
+fn a_node_that_cannot_be_reached_by_datagram_comes_back_by_stream() {
     let mut bench = Bench::new(3);
     let id = bench.node.table.find("m1").expect("it is a member");
     (0..3).for_each(|_| bench.node.table.contact_mut(id).miss());

@@ -204,7 +204,7 @@ fn a_suspicion_under_ever_greater_identities_ends_all_the_same() {
 
 /// Its refutations come too late each time: a greater identity is accused already.
 #[test]
-fn who_answers_all_the_time_is_not_declared_failed_under_ever_greater_identities() {
+fn a_node_that_answers_all_the_time_is_not_declared_failed_under_ever_greater_identities() {
     let mut bench = Bench::new(8);
     for lies in 1..=2400 {
         bench.receive(&suspect("m2", lies, &["m1", "m3", "m4", "m5"]));
@@ -228,7 +228,7 @@ fn a_suspicion_under_a_greater_identity_starts_anew_soon_after_the_first() {
 
 /// Rapid, Figure 10: ten of 200 lose 80 % both ways, and one of them declared a healthy member failed.
 #[test]
-fn a_node_with_trouble_of_its_own_declares_nobody_failed_whom_it_alone_suspects() {
+fn a_node_with_trouble_of_its_own_declares_no_member_failed_that_it_alone_suspects() {
     for (trouble, expected) in [(false, MemberState::Failed), (true, MemberState::Suspect)] {
         let mut bench = Bench::new(8);
         bench.node.accuse("m2", EPOCH, &[]);
@@ -250,7 +250,7 @@ fn a_node_with_trouble_of_its_own_declares_nobody_failed_whom_it_alone_suspects(
 
 /// Others that have found out may gossip to this node no more.
 #[test]
-fn whoever_accuses_a_member_alone_asks_others_for_their_tables() {
+fn a_node_that_accuses_a_member_alone_asks_others_for_their_tables() {
     for (confirmed, asks) in [(false, true), (true, false)] {
         let mut bench = Bench::new(8);
         bench.node.accuse("m2", EPOCH, &[]);
@@ -343,7 +343,7 @@ fn a_leave_is_over_once_as_many_answered_as_are_told_at_once() {
 }
 
 #[test]
-fn who_takes_up_its_name_again_tries_failed_members_again() {
+fn a_node_that_takes_up_its_name_again_tries_failed_members_again() {
     let mut bench = Bench::new(3);
     bench.receive(&failed("m2", 0));
     bench.node.confirm_conflict(bench.node.local().identity, addr(50));

@@ -294,7 +294,7 @@ fn a_stream_that_is_idle_is_closed_when_its_time_is_up() {
 
 /// Updates about those that start at the same time may pass a node by.
 #[test]
-fn who_goes_live_in_a_small_cluster_exchanges_tables_a_few_times_soon() {
+fn a_node_that_goes_live_in_a_small_cluster_exchanges_tables_a_few_times_soon() {
     for (others, exchanges) in [(3, 3), (63, 3), (64, 0)] {
         let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
         let mut node = Node::new(Config::lan("me"), start, ORIGIN);

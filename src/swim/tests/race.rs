@@ -257,7 +257,7 @@ fn a_node_that_finds_itself_alone_hides_no_look_up_that_failed_and_looks_again_s
 }
 
 #[test]
-fn who_leaves_gives_up_its_joins() {
+fn a_node_that_leaves_gives_up_its_joins() {
     let mut rig = Rig::new();
     rig.node.join_while_resolving(rig.now, 1, &[], 1);
     rig.node.leave(rig.now);

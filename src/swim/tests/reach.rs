@@ -37,7 +37,7 @@ fn answer_to(
 }
 
 #[test]
-fn who_pings_from_elsewhere_is_told_from_where_and_nobody_else() {
+fn only_a_node_that_pings_from_elsewhere_is_told_its_observed_address() {
     let mut bench = Bench::new(1);
     let token = bench.node.token_for("m1", addr(1));
     let tells = |answers: &[String]| answers.iter().any(|answer| answer.starts_with("Seen"));
@@ -70,7 +70,7 @@ fn only_members_that_proved_themselves_tell_where_we_are_seen() {
 }
 
 #[test]
-fn who_sends_through_a_translator_learns_its_address_and_has_no_problem() {
+fn a_node_that_sends_through_a_translator_learns_its_address_and_has_no_problem() {
     let mut world = World::new(3);
     world.map_source(1, Nat::AddressRestricted, 0);
     world.start_cluster(5, Config::lan);
@@ -83,7 +83,7 @@ fn who_sends_through_a_translator_learns_its_address_and_has_no_problem() {
 }
 
 #[test]
-fn who_advertises_an_address_that_nobody_reaches_is_told_and_its_join_failed() {
+fn a_node_that_advertises_an_address_that_nobody_reaches_is_told_and_its_join_failed() {
     for seed in 1..5 {
         let mut world = converged(seed, 5);
         // Or what it sends would open its firewall for the answers.

@@ -117,7 +117,7 @@ fn while_nobody_answers_they_are_tried_again_and_again_with_back_off() {
 }
 
 #[test]
-fn what_nobody_else_can_have_is_not_tried() {
+fn addresses_that_no_other_can_have_are_not_tried() {
     let mut config = Config::lan("me");
     config.allow = Some(vec!["10.0.0.0/8".parse().unwrap()]);
     let nobody = |text: &str| text.parse().unwrap();

@@ -142,7 +142,7 @@ fn told(packets: &[Vec<u8>]) -> BTreeSet<String> {
 }
 
 #[test]
-fn who_removed_it_is_passed_on_in_gossip_and_in_tables() {
+fn the_remover_of_a_member_is_passed_on_in_gossip_and_in_tables() {
     for reap in [false, true] {
         let mut bench = with_m2(Failed);
         bench.receive(&removed(5, reap));

@@ -22,7 +22,7 @@ use crate::{
 /// A failed member was due to be tried, and to be forgotten, when the node woke up days late: the ping that tries it
 /// said so with its standing, which was gone when the ping was written.
 #[test]
-fn who_wakes_days_late_can_still_try_whom_it_forgets() {
+fn a_node_that_wakes_days_late_can_still_reconnect_to_members_that_it_forgets() {
     let failed = Said { kind: 6, name: 2, addr: 7, claimed: Claimed::Incarnation(1), detail: 0 };
     let out_of_turn = Said { kind: 10, ..failed };
     let steps = vec![
@@ -35,7 +35,7 @@ fn who_wakes_days_late_can_still_try_whom_it_forgets() {
 
 /// The same among hosts: one was paused past the time after which another's failure is forgotten.
 #[test]
-fn who_was_paused_past_a_memory_of_seconds_goes_on() {
+fn a_node_that_was_paused_past_a_memory_of_seconds_goes_on() {
     let short = |name| {
         let mut config = Config::lan(name);
         (config.reap_left_after, config.reap_failed_after) = (secs(5), secs(8));
@@ -161,7 +161,7 @@ fn a_member_whose_clock_is_far_ahead_is_found_dead_when_it_crashes() {
 
 /// Each step is believed; together they lead to where nobody follows.
 #[test]
-fn a_member_whose_clock_is_of_1970_sees_whom_the_others_see() {
+fn a_member_whose_clock_is_of_1970_sees_the_same_members_as_the_others() {
     let faults =
         [(568, Fault::WrongClock(0, 165 * YEAR as i64)), (7540, Fault::WrongClock(1, -1_700_000_000_000))];
     holds(0, 8, Config::lan, faults);
@@ -197,7 +197,7 @@ fn two_lives_under_one_identity_are_seen_with_the_tags_of_the_one_that_lives() {
 
 /// It answered pings after its leave. Who had slept until all others forgot that one took it to be alive, and told them.
 #[test]
-fn who_left_and_still_runs_comes_back_to_nobody() {
+fn a_node_that_left_and_still_runs_comes_back_to_no_view() {
     let mut world = World::new(7);
     world.start_cluster(3, |name| {
         let mut config = Config::lan(name);
@@ -220,7 +220,7 @@ fn who_left_and_still_runs_comes_back_to_nobody() {
 
 /// Clocks beyond 2100 all gave the same epoch.
 #[test]
-fn who_left_with_a_clock_beyond_2100_starts_as_somebody_else() {
+fn a_node_that_left_with_a_clock_beyond_2100_starts_as_somebody_else() {
     let start = |seed| Start { addr: addr(0), epoch: 2 * LATEST, seed, tags: Tags::default() };
     let epochs = [1, 2, 3].map(|seed| {
         let node = Node::new(Config::lan("me"), start(seed), ORIGIN);
@@ -235,7 +235,7 @@ fn who_left_with_a_clock_beyond_2100_starts_as_somebody_else() {
 
 /// The same: somebody called the new life before it heard of the one that had left.
 #[test]
-fn who_left_with_a_clock_beyond_2100_does_not_come_back_when_it_is_called() {
+fn a_node_that_left_with_a_clock_beyond_2100_does_not_come_back_when_it_is_called() {
     let mut world = World::new(1);
     world.start_cluster(2, Config::lan);
     world.restart_with_clock_off(1, 150 * YEAR as i64);
@@ -281,7 +281,7 @@ fn an_accuser_of_a_member_that_left_is_told_that_it_left() {
 /// Of a member that made room its identity is forgotten too, so an older update lists it as it was before. To remember it would
 /// keep an honest member out until it had something new to say, and cost room for made-up names.
 #[test]
-fn who_was_forgotten_for_want_of_room_may_be_listed_as_it_was_before() {
+fn a_node_that_was_forgotten_for_want_of_room_may_be_listed_as_it_was_before() {
     let mut bench = Bench::with(Config { max_members: 3, ..Config::lan("me") }, 1);
     bench.sync(Message::Alive(alive("silent", 5, addr(7))));
     bench.sync(Message::Alive(alive("other", 0, addr(8))));

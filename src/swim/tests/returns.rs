@@ -176,7 +176,7 @@ fn takes(members: usize, ghosts: usize, mut lie: impl FnMut(&mut Bench, u64)) ->
 
 /// Whoever says that a silent suspect is alive has others probed by the same datagram: more than may wait for that.
 #[test]
-fn who_asks_for_other_probes_keeps_no_silent_suspect_from_being_checked() {
+fn a_member_that_causes_other_probes_keeps_no_silent_suspect_from_being_checked() {
     let mut number = 0;
     let (missed, _) = takes(100, 0, |bench, incarnation| {
         number += 1;
@@ -191,7 +191,7 @@ fn who_asks_for_other_probes_keeps_no_silent_suspect_from_being_checked() {
 
 /// One that is moved by hearsay is among those that never answered, and is not probed out of turn.
 #[test]
-fn who_moves_a_silent_suspect_keeps_it_from_no_probe() {
+fn a_claim_that_moves_a_silent_suspect_keeps_it_from_no_probe() {
     let moved = takes(12, 300, |bench, incarnation| {
         if bench.standing("m5").is_some_and(|(state, _)| state == MemberState::Suspect) {
             let at = addr(70_000 + incarnation as usize % 2);
@@ -248,7 +248,7 @@ fn refutations_that_others_made_up_keep_no_dead_member_listed() {
 
 /// After its first failed probe it is said to have departed and to be back, again and again, so that it enters the ring anew.
 #[test]
-fn who_is_said_to_have_departed_and_returned_is_probed_next_all_the_same() {
+fn a_node_that_is_said_to_have_departed_and_returned_is_probed_next_all_the_same() {
     for is_left in [false, true] {
         let (missed, _) = takes(200, 0, |bench, incarnation| {
             let gone = match is_left {

@@ -22,7 +22,7 @@ fn full(room: usize, answered: usize) -> Bench {
 }
 
 #[test]
-fn in_a_full_table_who_never_answered_makes_room() {
+fn in_a_full_table_a_member_that_never_answered_makes_room() {
     let mut bench = full(10, 4);
     bench.receive(&alive("new", 0, addr(90)));
     assert_eq!(bench.standing("new"), Some((MemberState::Alive, 0)));
@@ -39,7 +39,7 @@ fn in_a_full_table_who_never_answered_makes_room() {
 }
 
 #[test]
-fn if_all_have_answered_a_newcomer_is_refused_and_who_returns_finds_the_place_that_is_kept() {
+fn if_all_have_answered_a_newcomer_is_refused_and_a_returning_member_finds_the_place_that_is_kept() {
     let mut config = Config::lan("me");
     config.max_members = 32;
     let mut bench = Bench::with(config, 29);

@@ -75,7 +75,7 @@ fn on_a_quiet_lan_the_order_stays_and_each_node_prefers_another() {
 
 /// Two sites, 40 ms apart.
 #[test]
-fn who_is_on_the_same_site_is_nearer_whatever_single_datagrams_took() {
+fn a_node_that_is_on_the_same_site_is_nearer_whatever_single_datagrams_took() {
     let mut world = converged(7, 8);
     let site = |host: usize| host % 2;
     for a in 0..8 {

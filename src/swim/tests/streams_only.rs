@@ -56,7 +56,7 @@ fn views_follow_within_seconds() {
 }
 
 #[test]
-fn who_is_restarted_elsewhere_is_known_there_within_seconds() {
+fn a_node_that_is_restarted_elsewhere_is_known_there_within_seconds() {
     for (seed, left) in [(1, false), (2, true)] {
         let mut world = without_udp(seed, 8);
         if left {
@@ -230,7 +230,7 @@ fn what_is_over_and_comes_again_is_told_once_in_a_while() {
 /// A host with a second address or behind a mapped port, into which no datagram comes: others see its streams come from
 /// another address than the one that it advertises.
 #[test]
-fn who_calls_from_elsewhere_is_listed_though_no_datagram_comes_in() {
+fn a_caller_from_another_address_is_listed_though_no_datagram_reaches_it() {
     for (seed, n) in [(1, 2), (2, 6)] {
         println!("seed {seed}");
         let mut world = World::new(seed);

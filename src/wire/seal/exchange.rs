@@ -51,7 +51,7 @@ fn stream_key(key: &Key, shared: &DHOutput, opened: &[u8], answered: &[u8]) -> K
     let mut transcript = [&LABEL[..], opened, answered].concat();
     transcript.resize(transcript.len().next_multiple_of(BLOCK), 0);
     let (blocks, _) = transcript.as_chunks();
-    // What X25519 gives is not uniform; HChaCha20 makes a key of it, as in NaCl's box.
+    // The output of X25519 is not uniform; HChaCha20 makes a key of it, as in NaCl's box.
     let ephemeral = chained(shared, &[[0; BLOCK]]);
     let parts = [chained(key.as_bytes(), blocks), chained(&ephemeral, blocks)];
     Key::from_both(&parts[0], &parts[1])

@@ -1,4 +1,4 @@
-//! What the fuzzer knows of sealing; built for it alone (`fuzz/fuzz_targets/sealed.rs`).
+//! The fuzzer's access to sealing, built for it alone (`fuzz/fuzz_targets/sealed.rs`).
 
 use super::{
     clock::Reading,

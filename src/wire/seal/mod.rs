@@ -19,7 +19,7 @@ use crate::keys::key::Key;
 pub(crate) const VERSION: u8 = super::frame::SEALED;
 /// Bytes that prove that the rest is genuine.
 pub(crate) const TAG: usize = 16;
-/// What one side draws at random.
+/// The random bytes that one side draws.
 pub(crate) type Session = [u8; 16];
 
 /// The two parts of a nonce, and all that it is for.
@@ -30,7 +30,7 @@ struct Place {
 }
 
 impl Place {
-    /// What is left of the nonce once the session has become part of the cipher's key.
+    /// The rest of the nonce once the session has become part of the cipher's key.
     fn nonce(self) -> Nonce {
         let mut nonce = Nonce::default();
         nonce[4..].copy_from_slice(&self.count.to_le_bytes());

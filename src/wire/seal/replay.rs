@@ -32,7 +32,7 @@ pub(super) struct Replays {
     windows: HashMap<Session, Window>,
     /// The newest time that an accepted datagram bears, in milliseconds since 1970.
     newest: u64,
-    /// What `newest` was when senders were forgotten last.
+    /// The value of `newest` when senders were last forgotten.
     swept: u64,
 }
 
@@ -63,7 +63,7 @@ impl Replays {
         Admission::New
     }
 
-    /// Forgets senders of whom nothing can be accepted again.
+    /// Forgets senders from which nothing can be accepted again.
     fn sweep(&mut self) {
         if self.newest - self.swept >= FRESH_MS {
             self.swept = self.newest;
@@ -141,7 +141,7 @@ mod tests {
         let (mut time, mut most) = (NOW, 0);
         for _ in 0..50_000 {
             time += random.u64(..2_000);
-            // Of any age: played back by whoever recorded everything.
+            // Of any age: replayed by an attacker that recorded everything.
             let sent = time - random.u64(..200_000).saturating_sub(100_000);
             let session = [random.u8(..50); 16];
             let datagram = (session, random.u64(..100), sent);

@@ -32,7 +32,7 @@ const COMMON: usize = 12;
 const MARKER: [u8; 4] = [VERSION, 0xff, 0xff, 0xff];
 const KEYS_MARKER: [u8; 4] = [VERSION, 0xff, 0xff, 0xfe];
 
-/// What a stream is for.
+/// The purpose of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// The messages of the core.
@@ -42,7 +42,7 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    /// What the first bytes of a stream say, if they are those of a greeting.
+    /// The purpose that the first bytes of a stream show, if they are those of a greeting.
     pub(crate) fn of(first: [u8; MARKER.len()]) -> Option<Self> {
         match first {
             MARKER => Some(Self::Members),
@@ -60,13 +60,13 @@ impl Purpose {
     }
 }
 
-/// What one side sends first, and the ephemeral secret that belongs to it.
+/// The first message of one side, and the ephemeral secret that belongs to it.
 pub(crate) struct Greeting {
     bytes: Vec<u8>,
     ephemeral: Option<Ephemeral>,
 }
 
-/// What both sides must agree on to understand each other's frames.
+/// The state that both sides must share to understand each other's frames.
 pub(crate) struct StreamSeal {
     key: Key,
     /// Direction, both greetings, the cluster's name.

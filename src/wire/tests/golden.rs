@@ -84,7 +84,7 @@ fn the_bytes_of_version_3_decode_to_every_kind_of_message() {
 }
 
 #[test]
-fn who_removed_a_member_stands_behind_the_fields_that_older_readers_know() {
+fn the_remover_of_a_member_stands_behind_the_fields_that_older_readers_know() {
     let removed = Some(Removed { by: "node-b", reap: true });
     let messages = every_kind(Fields { removed, ..fields() });
     for (message, bytes) in [messages[7], messages[8]].into_iter().zip(REMOVED) {

@@ -1,4 +1,4 @@
-//! Nodes whose datagrams come from elsewhere than from the address that they advertise.
+//! Nodes whose datagrams leave from another address than the one that they advertise.
 
 use std::{
     net::{Ipv6Addr, SocketAddr},
@@ -28,7 +28,7 @@ pub(super) fn start_plain(cluster: &mut Cluster, hosts: &[Host]) -> Result<(), P
     Ok(())
 }
 
-/// Nothing is in the way: the measure of all others.
+/// A direct network, with which all others are compared.
 pub(super) fn direct(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let (net, mut cluster) = (lab.net()?, lab.cluster());
     let hosts = plain(&net, &mut cluster, 5)?;
@@ -59,7 +59,7 @@ pub(super) fn second_address(lab: &Lab, report: &mut Report) -> Result<(), Probl
     Ok(())
 }
 
-/// As with `docker -p 17001:7946`: what a node sends comes from its router, from any port.
+/// As with `docker -p 17001:7946`: a node's packets leave from its router's address, from any port.
 pub(super) fn mapped_port(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let net = lab.net()?;
     let (mut cluster, _hosts, _routers) = mapped(lab, &net, 5, &["odd", "odder"], "udp, tcp")?;
@@ -68,7 +68,7 @@ pub(super) fn mapped_port(lab: &Lab, report: &mut Report) -> Result<(), Problem>
     Ok(())
 }
 
-/// Docker's mapping without `/udp`: streams get in, datagrams only as answers. What a newcomer says by datagram counts once it has
+/// Docker's mapping without `/udp`: streams get in, datagrams only as answers. A newcomer's datagrams count once it has
 /// tokens, which it gets by stream with probes: each member probes it about every seventh second.
 pub(super) fn mapped_tcp(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let net = lab.net()?;
@@ -76,7 +76,7 @@ pub(super) fn mapped_tcp(lab: &Lab, report: &mut Report) -> Result<(), Problem> 
     cluster.live(Plan { spread: Duration::from_secs(45), ..ODD }, lab.quiet, report)
 }
 
-/// The same of a cluster of two: nobody else can tell of who is behind the router.
+/// The same with a cluster of two: no third member can report about the node behind the router.
 pub(super) fn mapped_tcp_two(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let net = lab.net()?;
     let (mut cluster, _hosts, _routers) = mapped(lab, &net, 1, &["odd"], "tcp")?;
@@ -90,7 +90,7 @@ pub(super) fn mapped_tcp_two(lab: &Lab, report: &mut Report) -> Result<(), Probl
     Ok(())
 }
 
-/// Plain nodes, and odd ones behind routers that map a port of these protocols.
+/// Plain nodes, and nodes behind routers that map a port of these protocols.
 fn mapped(
     lab: &Lab,
     net: &Net,
@@ -130,7 +130,7 @@ pub(super) fn second_network(lab: &Lab, report: &mut Report) -> Result<(), Probl
     Ok(())
 }
 
-/// Every host has an address of IPv6 alone.
+/// Every host has only an IPv6 address.
 pub(super) fn ipv6(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let (net, mut cluster) = (lab.net()?, lab.cluster());
     let seed = SocketAddr::from(([0xfd77, 0, 0, 0, 0, 0, 0, 1], PORT));
@@ -173,7 +173,7 @@ pub(super) fn loopback_down(lab: &Lab, report: &mut Report) -> Result<(), Proble
     let others = [net.bare()?, net.bare()?];
     for (host, name) in others.iter().zip(["odd", "odder"]) {
         net.plug(host, 0)?;
-        // Without a seed it has nothing to do: only the call can wake it.
+        // Without a seed it has no work, so only the call can wake it.
         cluster.start(host, &setup(name, &[]))?;
     }
     let (up, limit) = (|told: &Told| told.kind == "joined", Duration::from_secs(3));
@@ -188,15 +188,15 @@ pub(super) fn loopback_down(lab: &Lab, report: &mut Report) -> Result<(), Proble
     cluster.live(ODD, lab.quiet, report)
 }
 
-/// How long a node may take to notice that something is wrong with its own address.
+/// How long a node may take to notice that its own address does not work.
 const NOTICE: Duration = Duration::from_secs(60);
 
-/// A node advertises an address that nobody has. It must be told; the others must not mind.
+/// A node advertises an address without a host. The node must report it, and the others must not be affected.
 pub(super) fn unreachable(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let (net, mut cluster) = (lab.net()?, lab.cluster());
     let hosts = plain(&net, &mut cluster, 5)?;
     let odd = net.host()?;
-    // It never gets in, so nobody is wrong about it.
+    // It never joins, so no other node can be wrong about it.
     let nowhere = SocketAddr::from(([10, 77, 0, 200], PORT));
     cluster.start(&odd, &Setup { advertise: Some(nowhere), ..setup("odd", &[at(&hosts[0])]) })?;
     cluster.process("odd").will_be_gone();
@@ -218,7 +218,7 @@ pub(super) fn replaced(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     odd.space.ip(&format!("addr del {}/24 dev eth0", odd.addr))?;
     odd.space.ip(&format!("addr add {new}/24 dev eth0"))?;
     let from = now();
-    // Until it is found again, others are right.
+    // Until it is found again, the others' reports are right.
     cluster.process("odd").will_be_gone();
     let followed =
         cluster.all_others("odd", from, NOTICE, |told| told.name == "odd" && told.text.contains(new));
@@ -228,7 +228,7 @@ pub(super) fn replaced(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Whether a node says, in an event and in its log, that something is wrong with `addr`.
+/// Whether a node reports, in an event and in its log, that `addr` does not work.
 fn told(report: &mut Report, process: &Process, from: u64, addr: &str) {
     let event = || process.first(from, |told| told.kind == "other" && told.text.contains(addr));
     let event = within(NOTICE, event).is_some();
@@ -239,7 +239,7 @@ fn told(report: &mut Report, process: &Process, from: u64, addr: &str) {
     });
 }
 
-/// As a pod of a StatefulSet: the name stays, the address changes, once after SIGTERM, at which it leaves, and once
+/// As for a pod of a StatefulSet, the name stays and the address changes: once after SIGTERM, at which it leaves, and once
 /// after a crash.
 pub(super) fn moved(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let (net, mut cluster) = (lab.net()?, lab.cluster());
@@ -270,8 +270,8 @@ pub(super) fn moved(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A host with two addresses. Its node crashes, and is started again at once under the other one, at which the past life
-/// would be reached as well.
+/// A host with two addresses. Its node crashes, and is started again at once with the other address, while the host keeps
+/// the address of the earlier life.
 pub(super) fn moved_on_its_host(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let (net, mut cluster) = (lab.net()?, lab.cluster());
     let hosts = plain(&net, &mut cluster, 5)?;

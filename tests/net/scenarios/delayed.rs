@@ -1,4 +1,4 @@
-//! Networks that deliver late, in another order, or twice.
+//! Networks that delay, reorder or duplicate packets.
 
 use std::time::Duration;
 
@@ -42,5 +42,5 @@ const fn weather(delay: u64, jitter: u64, twice: u8) -> Weather {
 pub(super) const ROUND_TRIP_200: Weather = weather(100, 50, 0);
 /// Each way takes 200 ms, more or less 100.
 pub(super) const EACH_WAY_200: Weather = weather(200, 100, 0);
-/// A third arrives twice, and what is sent within 50 ms arrives in any order.
+/// A third arrives twice, and packets sent within 50 ms arrive in any order.
 pub(super) const SHUFFLED: Weather = weather(25, 25, 33);

@@ -9,7 +9,7 @@ use crate::{
     space::{Host, Net, Problem},
 };
 
-/// Seven nodes, and no datagram arrives anywhere.
+/// Seven nodes in a network where no datagram arrives.
 fn filtered(lab: &Lab, net: &Net) -> Result<(Vec<Host>, Cluster), Problem> {
     let mut cluster = lab.cluster();
     let hosts = (0..7).map(|_| net.host()).collect::<Result<Vec<_>, _>>()?;
@@ -21,28 +21,28 @@ fn filtered(lab: &Lab, net: &Net) -> Result<(Vec<Host>, Cluster), Problem> {
     Ok((hosts, cluster))
 }
 
-/// It lives without datagrams.
+/// The cluster lives without datagrams.
 pub(super) fn everywhere(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let net = lab.net()?;
     let (_hosts, mut cluster) = filtered(lab, &net)?;
     cluster.live(ODD, lab.quiet, report)
 }
 
-/// Without datagrams, a process is stopped for two seconds, three times, which must not look like a crash.
+/// Without datagrams, a process is stopped for two seconds, three times. This must not look like a crash.
 pub(super) fn pause(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let net = lab.net()?;
     let (_hosts, mut cluster) = filtered(lab, &net)?;
     cluster.gather(Plan { patience: Duration::from_secs(60), ..ODD }, report);
     for _ in 0..3 {
         cluster.process("odd").freeze(Duration::from_secs(2))?;
-        // A suspicion that the pause caused has run out by then.
+        // A suspicion caused by the pause has timed out by then.
         thread::sleep(Duration::from_secs(12));
     }
     cluster.judge(report);
     Ok(())
 }
 
-/// No datagram arrives at one host. It leaves, and another crashes.
+/// No datagram arrives at one host. Its node leaves, and another crashes.
 pub(super) fn into_one(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let (net, mut cluster) = (lab.net()?, lab.cluster());
     let hosts = (0..6).map(|_| net.host()).collect::<Result<Vec<_>, _>>()?;

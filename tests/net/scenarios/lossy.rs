@@ -10,13 +10,14 @@ use crate::{
     space::{Host, Problem},
 };
 
-/// Twenty nodes; each host loses `percent` of what arrives and `matches`.
+/// Twenty nodes; each host loses `percent` of the incoming packets that match `matches`.
 pub(super) fn loss(lab: &Lab, report: &mut Report, matches: &str, percent: u8) -> Result<(), Problem> {
     let (net, mut cluster) = (lab.net()?, lab.cluster());
     let hosts = (0..20).map(|_| net.host()).collect::<Result<Vec<_>, _>>()?;
     hosts.iter().try_for_each(|host| host.lose(matches, percent))?;
     start(&mut cluster, &hosts)?;
-    // Who probes badly is slower to judge, and what gossip misses comes with the next sync, after half a minute.
+    // A node whose probes fail declares verdicts later, and updates that gossip misses arrive with the next sync, after half
+    // a minute.
     let (patience, spread) = (Duration::from_secs(60), Duration::from_secs(45));
     cluster.live(Plan { patience, spread, ..ODD }, lab.quiet, report)?;
     cluster.tells_no_problem(report);
@@ -56,7 +57,7 @@ fn start(cluster: &mut Cluster, hosts: &[Host]) -> Result<(), Problem> {
         .try_for_each(|(host, name)| cluster.start(host, &setup(name, &[at(&hosts[0])])))
 }
 
-/// Two hosts lose 40 % of what arrives, and nothing of what they send.
+/// Two hosts lose 40 % of incoming packets, and none that they send.
 pub(super) fn one_way(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let (net, mut cluster) = (lab.net()?, lab.cluster());
     let hosts = (0..7).map(|_| net.host()).collect::<Result<Vec<_>, _>>()?;
@@ -67,7 +68,7 @@ pub(super) fn one_way(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Nothing at all arrives from one host at another, in that direction alone: others must vouch.
+/// Nothing from one host arrives at another, in this direction only: relays must answer for it.
 pub(super) fn pairs(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let (net, mut cluster) = (lab.net()?, lab.cluster());
     let hosts = (0..7).map(|_| net.host()).collect::<Result<Vec<_>, _>>()?;

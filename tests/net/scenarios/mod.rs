@@ -1,4 +1,4 @@
-//! The networks. Each scenario builds one and lets a cluster live in it.
+//! The networks. Each scenario builds one and runs the life of a cluster in it.
 
 mod addresses;
 mod delayed;
@@ -16,14 +16,14 @@ use crate::{
     space::{Host, Net, PORT, Problem},
 };
 
-/// What a scenario is given.
+/// The settings of a scenario.
 #[derive(Debug)]
 pub(crate) struct Lab {
     pub(crate) name: &'static str,
     pub(crate) folder: PathBuf,
     /// How long a cluster is watched between its start and its end.
     pub(crate) quiet: Duration,
-    /// How often whoever leaves does so.
+    /// How often the leaver leaves.
     pub(crate) leaves: u64,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Lab {
 pub(crate) enum Order {
     First,
     Any,
-    /// Nothing else runs at the same time.
+    /// No other scenario runs at the same time.
     Alone,
 }
 
@@ -103,7 +103,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("starved", Need::Namespaces, paused::starved).order(Order::Alone),
 ];
 
-/// How a life is lived where nothing else is said: the last but one leaves, the last crashes.
+/// The default plan: the last but one leaves, the last crashes.
 const PATIENCE: Duration = Duration::from_secs(30);
 const SPREAD: Duration = Duration::from_secs(10);
 
@@ -118,7 +118,7 @@ impl Lab {
     }
 }
 
-/// Every node listens like this, but where a scenario says otherwise.
+/// The settings of a node, unless a scenario changes them.
 pub(crate) fn setup(name: impl Into<String>, seeds: &[SocketAddr]) -> Setup {
     Setup {
         name: name.into(),
@@ -135,6 +135,6 @@ pub(crate) fn at(host: &Host) -> SocketAddr {
     (host.addr, PORT).into()
 }
 
-/// `odd` shows the first tag and leaves, `odder` crashes: the two that a scenario is about.
+/// `odd` sets the first tag and leaves, `odder` crashes: the two nodes that a scenario is about.
 pub(crate) const ODD: Plan<'static> =
     Plan { speaker: "odd", leaver: "odd", victim: "odder", patience: PATIENCE, spread: SPREAD };

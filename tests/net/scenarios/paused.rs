@@ -1,4 +1,4 @@
-//! Processes that do not get to run.
+//! Processes that get no processor time.
 
 use std::{thread, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     space::Problem,
 };
 
-/// A process is stopped and goes on: it must accuse nobody, and be taken back by all.
+/// A process is stopped and resumed: it must not report others as failed, and all must list it again.
 pub(super) fn stopped(lab: &Lab, report: &mut Report, seconds: u64) -> Result<(), Problem> {
     let (net, mut cluster) = (lab.net()?, lab.cluster());
     let hosts = plain(&net, &mut cluster, 5)?;
@@ -23,7 +23,7 @@ pub(super) fn stopped(lab: &Lab, report: &mut Report, seconds: u64) -> Result<()
     thread::sleep(Duration::from_secs(seconds));
     let resumed = now();
     cluster.process("odd").resume(Duration::from_secs(3))?;
-    // While what is said is still about the pause, nobody is asked.
+    // No node is asked while reports may still be due to the pause.
     thread::sleep(Duration::from_secs(4));
     let again = cluster.converge(resumed, ODD.patience);
     match &again {

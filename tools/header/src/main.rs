@@ -1,10 +1,10 @@
-//! Writes `include/syncswim.h` from `src/capi/`, or with `--check` says whether it is up to date.
+//! Writes `include/syncswim.h` from `src/capi/`, or with `--check` tests whether it is up to date.
 
 use std::{fs, path::Path, process::ExitCode};
 
 use cbindgen::{Builder, Config, DocumentationStyle, Language, Style};
 
-/// The order in which the header explains things.
+/// The order of the sections in the header.
 const MODULES: [&str; 7] = ["status", "callback", "logger", "config", "cluster", "membership", "watch"];
 const LAST: [&str; 6] = ["members", "message", "messages", "broadcasts", "entries", "report"];
 
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// `None` if help was asked for.
+/// `None` for `--help`.
 fn asked_to_check() -> Result<Option<bool>, lexopt::Error> {
     let (mut parser, mut check) = (lexopt::Parser::from_env(), false);
     while let Some(argument) = parser.next()? {
@@ -73,7 +73,7 @@ fn asked_to_check() -> Result<Option<bool>, lexopt::Error> {
     Ok(Some(check))
 }
 
-/// What the doc comments say of safety is for Rust's readers: the header says it once, for all.
+/// The doc comments' sections on safety are for Rust; the header has one such section for all.
 fn without_rust(text: &str) -> String {
     let mut out = String::new();
     let mut skipping = false;

@@ -17,11 +17,14 @@ use std::{
     error::Error,
     fs,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use lexopt::prelude::*;
 use mutant::Mutant;
+
+const USAGE: &str = "usage: mutants TREE < LIST > PLACED";
 
 /// The switch: the environment names the mutant that is on.
 const SWITCH: &str = "
@@ -37,15 +40,35 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}\n\nusage: mutants TREE < LIST");
+            eprintln!("{error}\n\n{USAGE}");
             ExitCode::from(2)
         }
     }
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let tree = std::env::args_os().nth(1).ok_or("the tree is missing")?;
-    let tree = Path::new(&tree);
+    let Some(tree) = parse()? else {
+        println!("{USAGE}");
+        return Ok(());
+    };
+    place_all(&tree)
+}
+
+/// The folder of the source; `None` for `--help`.
+fn parse() -> Result<Option<PathBuf>, lexopt::Error> {
+    let (mut parser, mut tree) = (lexopt::Parser::from_env(), None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(None),
+            Value(value) if tree.is_none() => tree = Some(value.into()),
+            unknown => return Err(unknown.unexpected()),
+        }
+    }
+    Ok(Some(tree.ok_or("the tree is missing")?))
+}
+
+/// Places the mutants that standard input lists, and prints the numbers of those that have a place.
+fn place_all(tree: &Path) -> Result<(), Box<dyn Error>> {
     let mut list = String::new();
     io::stdin().read_to_string(&mut list)?;
     let mut files = BTreeMap::<&str, Vec<Mutant<'_>>>::new();

@@ -1,4 +1,4 @@
-//! Where in a file each mutant goes.
+//! The place of each mutant in a file.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use crate::{
     rewrite::Edit,
 };
 
-/// The edits that put these mutants into the source; a mutant that has no place in it has none.
+/// The edits that put these mutants into the source; a mutant without a place has no edit.
 pub(crate) fn edits(source: &str, mutants: &[Mutant<'_>]) -> syn::Result<Vec<Edit>> {
     let mut places = Places { lines: Lines::of(source), mutants, edits: Vec::new() };
     places.bodies_and_guards();
@@ -33,7 +33,7 @@ impl<'a> Places<'a> {
         self.mutants.iter().filter(move |mutant| mutant.genre == genre)
     }
 
-    /// Those whose place is told by their span alone.
+    /// Mutants whose place follows from their span alone.
     fn bodies_and_guards(&mut self) {
         for mutant in self.of("FnValue") {
             let at = self.lines.offset(mutant.start);

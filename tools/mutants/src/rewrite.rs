@@ -1,10 +1,10 @@
-//! Edits of a file, which may lie within each other.
+//! Edits of a file, which may be nested.
 
 use std::ops::Range;
 
 #[derive(Debug)]
 pub(crate) enum Edit {
-    /// A text before what is there.
+    /// A text before a position.
     Insert { number: u32, at: usize, text: String },
     /// The expression `whole`, with `part` of it replaced if one of the mutants is on.
     Choose { whole: Range<usize>, part: Range<usize>, variants: Vec<(u32, String)> },

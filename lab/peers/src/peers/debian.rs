@@ -1,4 +1,4 @@
-//! What Debian packages, and this machine may have.
+//! Debian's packages of peers, if they are installed.
 
 use std::process::Command;
 

@@ -22,10 +22,10 @@ use tokio::{
 
 use super::{Cluster, LOCALHOST, Problem, runtime};
 
-/// foca does not say when a leave is through: its users guess how long to go on for its sake.
+/// foca does not report the end of a leave: its users have to guess how long to go on.
 const LEAVE: Duration = Duration::from_secs(5);
 
-/// An address, and which life of the node there.
+/// An address, and the number of the life there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Id {
     pub(crate) addr: SocketAddr,

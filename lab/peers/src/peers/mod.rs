@@ -26,7 +26,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Nodes of one library. Node 0 is the seed of all others.
 pub(crate) trait Cluster {
-    /// Where its nodes are, if not in this process.
+    /// The processes of its nodes, if not this one.
     fn home(&self) -> Option<Home> {
         None
     }
@@ -34,29 +34,29 @@ pub(crate) trait Cluster {
     /// How many live members a node sees, itself included.
     fn live(&self, node: usize) -> usize;
 
-    /// Whether a node holds another for live: neither failed nor left. A suspect is live.
+    /// Whether a node lists another as live: neither failed nor left. A suspect is live.
     fn sees(&self, node: usize, other: usize) -> bool;
 
-    /// Has a node leave and end, without waiting for it. `false` if the library has no way to.
+    /// Makes a node leave and end, without waiting for it. `false` if the library has no leave.
     fn leave(&mut self, node: usize) -> bool;
 
     /// Starts one more node, with node 0 as its seed.
     fn join(&mut self) -> Result<(), Problem>;
 
-    /// Ends a node without a word; its sockets are closed.
+    /// Ends a node without a leave; its sockets are closed.
     fn crash(&mut self, node: usize);
 
-    /// Tells of every broadcast that comes to a node from now on, and has all nodes answer queries.
+    /// Reports every broadcast that arrives at a node from now on, and makes all nodes answer queries.
     fn listen(&mut self, _heard: Sender<Heard>) -> Result<(), Problem> {
         Err("it has no broadcasts".into())
     }
 
-    /// Has a node send something to all, and does not wait for it.
+    /// Broadcasts from a node, without waiting.
     fn broadcast(&mut self, _node: usize, _text: &str) -> Result<(), Problem> {
         Err("it has no broadcasts".into())
     }
 
-    /// Has a node ask all, itself included, until the library says that this is over. `None` if it cannot.
+    /// Queries all nodes, the asking one included, until the library reports the end. `None` if it has no queries.
     fn query(&mut self, _node: usize) -> Result<Option<Asked>, Problem> {
         Ok(None)
     }
@@ -66,7 +66,7 @@ pub(crate) trait Cluster {
         Err("it has no key–values".into())
     }
 
-    /// How many keys of all nodes a node has.
+    /// The number of keys, of all nodes, that a node has.
     fn keys(&self, _node: usize) -> usize {
         0
     }
@@ -85,13 +85,13 @@ pub(crate) struct Heard {
     pub(crate) at: Instant,
 }
 
-/// What came of a query.
+/// The result of a query.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Asked {
     pub(crate) answers: usize,
-    /// When the last of them came.
+    /// The time until the last of them arrived.
     pub(crate) last: Duration,
-    /// When the library said that it was over.
+    /// The time until the library reported the end.
     pub(crate) end: Duration,
 }
 
@@ -99,15 +99,15 @@ pub(crate) type Problem = Box<dyn std::error::Error + Send + Sync>;
 
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
-    /// What is measured, made ready for its start; or why this machine cannot.
+    /// Prepares the library and returns its version; or why this machine cannot run it.
     pub(crate) version: fn() -> Result<String, String>,
-    /// What it was configured with, beyond the preset of that name.
+    /// Its configuration, beyond the preset of that name.
     pub(crate) preset: &'static str,
-    /// Which parts beyond membership it can take part in: `messages` (broadcasts, perhaps queries), `key-values`.
+    /// The sections beyond membership that it can take part in: `messages` (broadcasts, perhaps queries), `key-values`.
     pub(crate) carries: &'static [&'static str],
     /// Why the cells of leaves are empty.
     pub(crate) lacks: Option<&'static str>,
-    /// Starts so many nodes at once, all but the first with the first as their seed.
+    /// Starts so many nodes at once; the first is the seed of the others.
     pub(crate) start: fn(usize) -> Result<Box<dyn Cluster>, Problem>,
 }
 

@@ -1,5 +1,5 @@
-//! `serf agent`: a process per node. Whom a node sees is in its log, a line for each change, so that nothing needs
-//! to ask it, which would be work and traffic of its own.
+//! `serf agent`: a process per node. A node's view is read from its log, which has a line for each change, so that no
+//! queries of the agent cost work and traffic.
 
 use std::{
     collections::BTreeSet,

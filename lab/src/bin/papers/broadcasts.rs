@@ -1,4 +1,4 @@
-//! Whom a broadcast reaches, and when: gossip may miss somebody, and repair by digest makes up for it.
+//! Which members a broadcast reaches, and when: gossip may miss a member, and repair by digests makes up for it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,8 +13,8 @@ use crate::{
     report::{Table, Verdict},
 };
 
-/// Members, and the share of user events that miss somebody until the next push/pull in a model of Serf's rules on
-/// memberlist's LAN values: without loss, and with 20 %.
+/// The number of members, and the share of user events that miss a member until the next push/pull in a model of Serf's
+/// rules with memberlist's LAN values: without loss, and with 20 %.
 const SIZES: [(usize, &str, &str); 7] = [
     (3, "–", "–"),
     (5, "0.5 %", "4.5 %"),
@@ -27,7 +27,7 @@ const SIZES: [(usize, &str, &str); 7] = [
 const LOSSES: [f64; 4] = [0.0, 0.1, 0.2, 0.3];
 
 const PAUSE: Duration = Duration::from_millis(250);
-/// For how long a broadcast may come.
+/// How long a broadcast may still arrive.
 const KEEP: Duration = Duration::from_secs(62);
 
 #[derive(Debug, Clone, Copy)]

@@ -1,4 +1,4 @@
-//! What the papers leave out: partitions that end, losses that come together, processes that stop.
+//! Faults that the papers do not cover: partitions that end, losses in bursts, processes that stop.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn failures(world: &World) -> usize {
     events.filter(|(_, event)| matches!(event, Event::Failed { .. })).count()
 }
 
-/// Half against half for two minutes; the time from the end of it to one view, nobody joining anybody.
+/// A partition into halves for two minutes. Returns the time from its end to one view, without a join.
 fn heal(seed: u64, n: usize) -> f64 {
     let mut world = formed(seed, n);
     world.net.isolate(0..n / 2);
@@ -63,7 +63,7 @@ fn bursts(seed: u64, minutes: u64) -> usize {
     failures(&world)
 }
 
-/// A few processes stop for some time, over and over; how many failures are told of others.
+/// A few processes stop for some time, over and over. Returns how many failures of others are reported.
 fn pauses(seed: u64, length: Duration) -> (usize, usize) {
     let mut world = formed(seed, 128);
     let paused = 0..16;

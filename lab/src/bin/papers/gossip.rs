@@ -24,7 +24,7 @@ struct Setting {
 }
 
 impl Setting {
-    /// What the convergence simulator of Serf's documentation says: seconds until 99.99 % of the members know.
+    /// The result of the convergence simulator in Serf's documentation: seconds until 99.99 % of the members know.
     fn serf(&self) -> f64 {
         let contacts = self.fanout as f64 * (1.0 - self.loss) * 0.5;
         0.2 * ((self.members as f64 + 1.0) * 9999.0).ln() / contacts
@@ -42,7 +42,7 @@ const SETTINGS: [Setting; 8] = [
     Setting { members: 2000, fanout: 3, loss: 0.0, model: (1.08, 1.39) },
 ];
 
-/// Seconds until each member knows, from the moment it is said. Several updates in one cluster.
+/// Seconds from the creation of an update until each member knows it, for several updates in one cluster.
 fn spread(setting: &Setting, seed: u64, pieces: usize) -> Vec<Vec<f64>> {
     let mut world = World::new(seed);
     (world.checker, world.keep_events) = (None, false);

@@ -1,8 +1,8 @@
 //! Lifeguard (Dadgar, Phillips, Currey 2018), §V: members that are blocked in lock-step, 128 of them in all.
 //!
-//! A blocked member's timers run, but its sends block and what it should receive waits until the anomaly is
-//! over. *Threshold* experiments have one anomaly and look at latency, *interval* experiments have one after
-//! the other for two minutes and count false positives and load.
+//! A blocked member's timers fire, but its sends block and its incoming data waits until the anomaly is over. *Threshold*
+//! experiments have one anomaly and look at latency; *interval* experiments have one after the other for two minutes and
+//! count false positives and load.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -25,7 +25,7 @@ const MEMBERS: usize = 128;
 const QUIESCE: Duration = Duration::from_secs(15);
 const LENGTH: Duration = Duration::from_secs(120);
 
-/// Which of Lifeguard's parts are on; the last is what syncswim does by default.
+/// Which of Lifeguard's parts are enabled; the last variant is syncswim's default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Parts {
     Swim,
@@ -80,7 +80,7 @@ struct Setting {
 
 #[derive(Debug, Default, Clone)]
 struct Outcome {
-    /// Failures told of members that were not blocked: at anybody, and at members that were not blocked.
+    /// Reported failures of members that were not blocked: reported by any member, and by members that were not blocked.
     false_positives: usize,
     at_healthy: usize,
     datagrams: u64,
@@ -188,7 +188,7 @@ fn intervals(options: &Options) -> (&'static [usize], &'static [u64], &'static [
     }
 }
 
-/// What came of the interval experiments, by the number of blocked members.
+/// The results of the interval experiments, by the number of blocked members.
 fn false_positives(options: &Options, parts: Parts) -> BTreeMap<usize, Outcome> {
     let (blocked, anomalies, pauses) = intervals(options);
     let mut settings = Vec::new();
@@ -284,7 +284,7 @@ pub(crate) fn accuracy(options: &Options) -> Table {
     table
 }
 
-/// Four rows: what was published, and an outcome beside SWIM's.
+/// Four rows: the published values, and an outcome relative to SWIM's.
 fn compare(
     table: &mut Table,
     parts: Parts,
@@ -314,7 +314,7 @@ fn share(part: u64, whole: u64) -> f64 {
     100.0 * part as f64 / whole.max(1) as f64
 }
 
-/// How many there are in all runs (Table IV): it depends on what being blocked means in detail.
+/// The number of false positives in all runs (Table IV), which depends on the details of being blocked.
 fn check_amount(table: &mut Table, options: &Options, swim: &Outcome) {
     let (blocked, anomalies, pauses) = intervals(options);
     let runs = blocked.len() * anomalies.len() * pauses.len() * options.repetitions;
@@ -399,7 +399,7 @@ fn crash(parts: Parts, seed: u64) -> f64 {
     world.now().since(start).as_secs_f64()
 }
 
-/// The goal for our own defaults.
+/// The goal for syncswim's defaults.
 pub(crate) fn crashes(options: &Options) -> Table {
     let runs = if options.full { 5000 } else { 500 };
     let mut table = Table::new(format!("One of 128 crashes: seconds until all know, of {runs}"));

@@ -59,14 +59,14 @@ Sections: swim, gossip, broadcasts, crash, lifeguard, rapid, faults; without one
 example: cargo run --release -p lab --bin papers -- --out plots swim gossip";
 
 impl Options {
-    /// What a run was with, as it stands in its plots.
+    /// The parameters of a run, as its plots show them.
     fn parameters(&self) -> String {
         let grid = if self.full { "the whole grid" } else { "a thinned grid" };
         let times = if self.repetitions == 1 { "once" } else { &format!("{} times", self.repetitions) };
         format!("{grid}, each setting {times}, seed {}", self.seed)
     }
 
-    /// What the command line asks for: of which sections, and how.
+    /// The options and sections that the command line asks for.
     fn parse(arguments: &mut Arguments<'_>) -> Result<(Self, Vec<String>), options::Error> {
         let mut options = Self { full: false, check: false, repetitions: 1, seed: 1, out: None };
         let mut wanted = Vec::new();

@@ -39,13 +39,13 @@ struct Entry {
     since: Millis,
 }
 
-/// What is told of a member.
+/// A claim about a member.
 #[derive(Debug, Clone, Copy)]
 struct Message {
     about: u32,
     state: State,
     incarnation: u32,
-    /// Who says so, of a suspicion.
+    /// The member that makes the claim, if it is a suspicion.
     from: u32,
 }
 
@@ -54,7 +54,7 @@ struct Suspicion {
     started: Millis,
 }
 
-/// Where in the queue the update about a member is: sent so often, and since when (newest first).
+/// The place of the update about a member in the queue: how often it was sent, and since when (newest first).
 type Place = (u32, Reverse<u64>, u32);
 
 #[derive(Default)]
@@ -62,14 +62,14 @@ struct Node {
     up: bool,
     incarnation: u32,
     view: Vec<Entry>,
-    /// Everybody that is not unknown, the node itself included.
+    /// All members that are not unknown, the node itself included.
     known: Vec<u32>,
     live: usize,
     order: Vec<u32>,
     suspicions: HashMap<u32, Suspicion>,
     queue: BTreeSet<Place>,
     queued: HashMap<u32, (Place, Message)>,
-    /// How often each member went from live to gone or back.
+    /// How often each member changed from live to gone or back.
     transitions: HashMap<u32, u32>,
 }
 
@@ -101,7 +101,7 @@ impl Cluster {
         Self { now: 0, nodes, timers: BinaryHeap::new(), random, queued: 0, loss: vec![(0.0, 0.0); n] }
     }
 
-    /// A cluster in which everybody knows everybody.
+    /// A cluster in which every node knows all others.
     pub(crate) fn formed(seed: u64, n: usize) -> Self {
         let mut cluster = Self::new(seed, n);
         let alive = Entry { state: State::Alive, incarnation: 1, since: 0 };
@@ -125,7 +125,7 @@ impl Cluster {
         self.nodes.iter().filter(|node| node.up).map(|node| node.live)
     }
 
-    /// How often a member went from live to gone or back, in somebody's view.
+    /// How often a member changed from live to gone or back, in one view.
     pub(crate) fn transitions(&self, at: u32, about: u32) -> u32 {
         self.nodes[at as usize].transitions.get(&about).copied().unwrap_or(0)
     }
@@ -201,7 +201,7 @@ impl Cluster {
         self.set_periodic(at);
     }
 
-    /// Random members, alive or suspect, and the dead as well if not dead for long.
+    /// Random members that are alive or suspect, and also recently dead ones.
     fn pick(&mut self, at: u32, most: usize, dead_too: bool) -> Vec<u32> {
         let mut picked = Vec::new();
         let (node, now) = (&self.nodes[at as usize], self.now);
@@ -229,7 +229,7 @@ impl Cluster {
         self.nodes[to as usize].up && self.random.f64() >= egress && self.random.f64() >= ingress
     }
 
-    /// Within half a second, there is time for one try of each of its packets.
+    /// Within half a second, each of its packets can be tried once.
     fn stream_opens(&mut self, from: u32, to: u32) -> bool {
         (0..2).all(|_| self.arrives(from, to) && self.arrives(to, from))
     }
@@ -305,7 +305,7 @@ impl Cluster {
         None
     }
 
-    /// Both tell all they know; to be dead is told as a suspicion.
+    /// Each tells the other all it knows; a dead member is told as a suspicion.
     fn push_pull(&mut self, a: u32, b: u32) {
         if !self.nodes[b as usize].up {
             return;
@@ -350,7 +350,7 @@ impl Cluster {
         }
     }
 
-    /// Takes it in and says whether it counts, as `on_suspect` and `on_dead` do.
+    /// Processes a message and returns whether it has an effect, as `on_suspect` and `on_dead` do.
     fn on_alive(&mut self, at: u32, Message { about, incarnation, .. }: Message) -> bool {
         let node = &mut self.nodes[at as usize];
         let entry = node.view[about as usize];
@@ -392,7 +392,7 @@ impl Cluster {
         true
     }
 
-    /// Queues an update, in place of what was queued about the member before.
+    /// Queues an update, and replaces the queued one about the same member.
     fn tell(&mut self, at: u32, message: Message) {
         self.queued += 1;
         let place = (0, Reverse(self.queued), message.about);
@@ -413,7 +413,7 @@ impl Cluster {
 }
 
 impl Entry {
-    /// Whether an accusation or a death that this message tells of counts.
+    /// Whether an accusation or a death in this message has an effect.
     fn yields_to(self, message: Message) -> bool {
         message.incarnation >= self.incarnation && matches!(self.state, State::Alive | State::Suspect)
     }

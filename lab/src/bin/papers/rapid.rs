@@ -1,4 +1,4 @@
-//! Rapid (Suresh et al. 2018), §7: a thousand members and more, bootstrapped, crashed, cut off one way.
+//! Rapid (Suresh et al. 2018), §7: a thousand members and more, which start, crash, or are cut off in one direction.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -60,7 +60,7 @@ fn bootstrap(seed: u64, n: usize) -> Bootstrap {
             world.start(Config::lan(format!("n{}", i + 1)), addr(i + 1), vec![addr(0)]);
         }
         let rest = (origin + SECOND * second).since(world.now());
-        // Nobody can be done before all have started.
+        // No view can be complete before all have started.
         if next.peek().is_none() {
             world.try_run_until(rest, |world| world.all_see(n)).expect("nothing is checked in these runs");
         } else {
@@ -81,7 +81,7 @@ fn bootstrap(seed: u64, n: usize) -> Bootstrap {
     Bootstrap { seconds, sizes, kilobytes: bytes as f64 / n as f64 / 1000.0, views }
 }
 
-/// The same with the model of memberlist: how long, and how many sizes were seen.
+/// The same with the model of memberlist: the time, and the number of distinct sizes.
 fn memberlist_bootstrap(seed: u64, n: usize) -> (f64, usize) {
     let mut cluster = memberlist::Cluster::new(seed, n);
     let mut random = fastrand::Rng::with_seed(seed);
@@ -152,9 +152,9 @@ pub(crate) fn bootstraps(options: &Options) -> Table {
     table
 }
 
-/// What is seen in the minute after ten crash at once.
+/// The observations in the minute after ten members crash at once.
 struct Crashes {
-    /// When each failure was told, in seconds.
+    /// The time at which each failure was reported, in seconds.
     failures: Vec<f64>,
     /// kB/s that a node sent, of all nodes and seconds.
     rates: Vec<f64>,
@@ -236,7 +236,7 @@ pub(crate) fn crashes(options: &Options) -> Table {
     table
 }
 
-/// When the first crashed member is gone in some view, and the last of ten in all, in seconds.
+/// The times at which the first crashed member is gone in some view, and the last of ten in all views, in seconds.
 fn memberlist_crashes(seed: u64, n: usize) -> (f64, f64) {
     let mut cluster = memberlist::Cluster::formed(seed, n);
     cluster.run_until(30_000);
@@ -257,14 +257,14 @@ fn memberlist_crashes(seed: u64, n: usize) -> (f64, f64) {
 
 #[derive(Debug, Clone, Copy)]
 enum Disturbance {
-    /// All that comes in is lost for 20 s, then nothing for 20 s, and so on.
+    /// All incoming packets are lost for 20 s, then none for 20 s, and so on.
     FlipFlop,
-    /// Shares lost on the way in and on the way out.
+    /// The shares of incoming and outgoing packets that are lost.
     Loss(f64, f64),
 }
 
 impl Disturbance {
-    /// The shares lost in this second on the way in and on the way out.
+    /// The shares lost in this second, incoming and outgoing.
     fn losses(self, second: u32) -> (f64, f64) {
         match self {
             Self::FlipFlop => (if (second / 20).is_multiple_of(2) { 1.0 } else { 0.0 }, 0.0),
@@ -274,9 +274,9 @@ impl Disturbance {
 }
 
 struct Stability {
-    /// Failures told of members that nobody disturbed.
+    /// Reported failures of members that were not disturbed.
     healthy: usize,
-    /// Per view and disturbed member: how often it went from live to gone or back.
+    /// For each view and disturbed member, how often it changed from live to gone or back.
     most: usize,
     mean: f64,
     gone_at_end: f64,
@@ -317,7 +317,8 @@ fn disturb(disturbance: Disturbance, seed: u64, n: usize, length: u32) -> Stabil
     Stability { healthy: false_failures, most, mean, gone_at_end, views }
 }
 
-/// The same in the model of memberlist: mean and most transitions, and how many are gone at the end, on average.
+/// The same in the model of memberlist: the mean and the greatest number of transitions, and how many are gone at the end,
+/// on average.
 fn memberlist_disturbed(disturbance: Disturbance, seed: u64, n: usize, length: u32) -> (f64, u32, f64) {
     let mut cluster = memberlist::Cluster::formed(seed, n);
     cluster.run_until(30_000);

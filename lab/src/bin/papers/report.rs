@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, fs, io, path::Path};
 
-/// What becomes of a row: a check holds or not, a plain figure only informs.
+/// The verdict on a row: a check holds or not, a plain figure only informs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Holds,

@@ -18,7 +18,7 @@ use crate::{
     variants::{Group, Variant},
 };
 
-/// Gossip rounds would hide what probes carry.
+/// Gossip rounds would hide the effect of piggyback.
 const NEVER: Duration = Duration::from_secs(36_000);
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -36,7 +36,7 @@ fn quiet_cluster(seed: u64, n: usize, config: impl Fn(String) -> Config) -> Worl
     world.checker = None;
     world.start_cluster(n, config);
     world.run_until("one view", Duration::from_secs(300), |world| world.all_see(n));
-    // So long that most have met each other: what goes to a member for the first time waits for a round trip.
+    // So long that most have met each other, since the first datagram to a member waits for a round trip.
     world.run_for(Duration::from_secs(20 + 2 * (n as u64).min(150)));
     world
 }
@@ -153,8 +153,8 @@ pub(crate) fn piggyback(options: &Options) -> Table {
         let seeds = if n == 1000 { &seeds[..20] } else { &seeds };
         let samples = runs::map(&format!("Figure 3b, {n} members"), seeds, |seed| infection(*seed, n));
         let measured = mean(&samples);
-        // Of a thousand most have not met after these minutes, and what goes to a member for the first time waits for a
-        // round trip; the paper's members believe anybody.
+        // Of a thousand, most have not met after these minutes, and the first datagram to a member waits for a round trip;
+        // the paper's members believe any sender.
         let (note, verdict) = if n == 1000 {
             (", most of whom have not met", Verdict::Informs)
         } else {
@@ -170,12 +170,12 @@ pub(crate) fn piggyback(options: &Options) -> Table {
     table
 }
 
-/// §3.1: the share of probes that fail though everybody is up, and datagrams per member and period.
+/// §3.1: the share of probes that fail although all members are up, and datagrams per member and period.
 fn under_loss(seed: u64, k: usize, loss: f64) -> (f64, f64) {
     const MEMBERS: usize = 100;
     let mut world = quiet_cluster(seed, MEMBERS, |name| {
         let mut config = plain(name, k);
-        // Nobody is ever removed, so that all go on.
+        // No member is ever removed, so that all go on.
         (config.suspicion_mult, config.suspicion_max_mult) = (1000, 1);
         config
     });
@@ -259,8 +259,8 @@ fn variants(table: &mut Table, seeds: &[u64]) {
     let (infection, infection_peak) = model(seeds, Variant::Infection, true);
     let (suspicion, suspicion_peak) = model(seeds, Variant::Suspicion, true);
     let (once, once_peak) = model(seeds, Variant::Suspicion, false);
-    // The paper's last members stay for longer than the loss allows: 6.5 % of all probes of a member that is up fail
-    // (§3.1), and 19 % between two, who have no relay. So the figures of the first two only inform.
+    // The paper's last members stay for longer than the loss allows: 6.5 % of all probes of a running member fail (§3.1),
+    // and 19 % between two members, which have no relay. So the figures of the first two only inform.
     for (what, published, last, peak, verdict) in [
         ("SWIM:Basic", "2, peak 8", basic, basic_peak, Verdict::Informs),
         ("SWIM+Inf", "4, peak 5", infection, infection_peak, Verdict::Informs),

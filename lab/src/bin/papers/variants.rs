@@ -1,9 +1,9 @@
 //! A model of SWIM's own three variants (Das, Gupta, Motivala 2002, §3 and §4) in its Figure 4, on a clock of its own.
 //!
-//! Modelled: round-robin probes with one relay and a verdict at the end of the period; failures and joins told by a
-//! multicast, or behind pings, ping-reqs and acks, half of the places for the failed; suspicions, refuted by a higher
-//! incarnation. Who hears that it was declared failed drops out for good. The paper leaves open who admits members
-//! when the coordinator itself drops out (here the oldest that is left), and whether a join that is lost is tried
+//! Modelled: round-robin probes with one relay and a verdict at the end of the period; failures and joins sent by a
+//! multicast, or behind pings, ping-reqs and acks, half of the places for failed members; suspicions, refuted by a higher
+//! incarnation. A member that hears that it was declared failed drops out for good. The paper leaves open which member
+//! admits others when the coordinator itself drops out (here the oldest remaining one), and whether a lost join is tried
 //! again (both can be played). Not modelled: latency (far below a period) and processors.
 
 /// Milliseconds.
@@ -24,7 +24,7 @@ pub(crate) enum Variant {
     Suspicion,
 }
 
-/// In the order in which one overrides the other within an incarnation.
+/// In the order in which one state overrides the other within an incarnation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
     #[default]
@@ -47,7 +47,7 @@ struct Entry {
 struct Node {
     /// Its own entry says whether it has joined, and whether it has dropped out.
     view: [Entry; MEMBERS],
-    /// Whom to probe in the rest of this round.
+    /// The members to probe in the rest of this round.
     order: Vec<usize>,
     unanswered: Option<usize>,
 }
@@ -66,7 +66,7 @@ impl Node {
 #[derive(Debug)]
 pub(crate) struct Group {
     variant: Variant,
-    /// Whether a join that is lost is tried again in the next period.
+    /// Whether a lost join is tried again in the next period.
     retries: bool,
     now: Millis,
     nodes: Vec<Node>,
@@ -128,7 +128,7 @@ impl Group {
         self.nodes[at].view[at] = alive;
     }
 
-    /// Who did not answer is failed, or a suspect; who has been a suspect for too long is failed.
+    /// A member that did not answer is failed, or a suspect; one that has been a suspect for too long is failed.
     fn judge(&mut self, at: usize) {
         let timeout = PERIOD * Millis::from(self.nodes[at].limit());
         let first = if self.variant == Variant::Suspicion { State::Suspect } else { State::Failed };
@@ -182,7 +182,7 @@ impl Group {
         self.up(to)
     }
 
-    /// The updates to pass on, of each kind those that were sent least.
+    /// The updates to pass on: of each kind, those that were sent least.
     fn updates(&mut self, from: usize) -> Vec<(usize, Entry)> {
         let node = &mut self.nodes[from];
         let limit = node.limit();
@@ -200,7 +200,7 @@ impl Group {
         updates
     }
 
-    /// Notes an update, for others to hear: all at once by a multicast, or from message to message.
+    /// Stores an update, to pass it on: to all at once by a multicast, or with message after message.
     fn tell(&mut self, at: usize, about: usize, entry: Entry) {
         self.hear(at, about, entry);
         for to in 0..MEMBERS {
@@ -222,7 +222,7 @@ impl Group {
             if refuted { (State::Alive, incarnation + 1) } else { (state, incarnation) };
         node.view[about] = Entry { state, incarnation, since: self.now, sent: 0 };
         if old.state == State::Unknown && state != State::Failed {
-            // A place in the whole list, of which a part is done in this round.
+            // A position in the whole list, part of which is done in this round.
             let others = node.live().filter(|other| *other != at).count();
             let place = self.random.usize(..others);
             if place <= node.order.len() {

@@ -1,4 +1,4 @@
-//! What is in a recording, and what comes of it when it is run again.
+//! The contents of a recording, and the result of running it again.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use syncswim::{
 
 use crate::Options;
 
-/// Prints an account of a recording; says whether it is replayed as it was.
+/// Prints an account of a recording. Returns whether its replay is as recorded.
 pub(crate) fn run(recording: &Recording, options: &Options) -> bool {
     println!("{}: recorded by {}", recording.name(), recording.build());
     if !recording.is_of_this_build() {
@@ -143,7 +143,7 @@ fn what_if(recording: &Recording, began: Time, options: &Options) -> bool {
     }
 }
 
-/// What an event is, however long it took.
+/// The identity of an event, without its durations.
 fn identity(event: &Event) -> String {
     let text = event.to_string();
     let kind = text.split(':').next().unwrap_or_default();
@@ -153,7 +153,7 @@ fn identity(event: &Event) -> String {
     }
 }
 
-/// Those that are told of the first, the second time and so on are one another's.
+/// Events with the same identity are matched in order: the first with the first, the second with the second, and so on.
 fn numbered(events: &[(Time, Event)]) -> BTreeMap<(String, u32), Time> {
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     let number = |(at, event): &(Time, Event)| {

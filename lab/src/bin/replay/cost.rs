@@ -1,4 +1,4 @@
-//! What a recording costs: idle processes beside others that do not record, and a node that answers pings with and without.
+//! The cost of a recording: idle processes beside others that do not record, and a node that answers pings with and without.
 
 #![expect(clippy::disallowed_methods, reason = "to measure is to wait and to read the clock")]
 
@@ -22,7 +22,7 @@ const IDLE: Duration = Duration::from_secs(180);
 const PINGS: u32 = 5000;
 const LIMIT: u64 = 64 << 20;
 
-/// Prints it; the machine should have nothing else to do.
+/// Prints the cost; the machine should be idle otherwise.
 pub(crate) fn print() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::temp_dir().join(format!("syncswim-cost-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
@@ -31,7 +31,7 @@ pub(crate) fn print() -> Result<(), Box<dyn std::error::Error>> {
     printed
 }
 
-/// A node of an idle cluster, in a process of its own as in the field: nobody else keeps the code that it runs in the caches.
+/// A node of an idle cluster, in a process of its own as in practice: no other code keeps its code in the caches.
 struct IdleNode(Child);
 
 impl IdleNode {
@@ -53,7 +53,7 @@ impl IdleNode {
     }
 }
 
-/// It ends with what it reads.
+/// Ends the process by closing its input.
 impl Drop for IdleNode {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
@@ -77,7 +77,7 @@ pub(crate) fn run_idle_node(arguments: &[PathBuf]) -> Result<(), Box<dyn std::er
     Ok(())
 }
 
-/// Every second one is recorded, all the time: whatever else the machine does, both kinds bear it.
+/// Every second node is recorded throughout, so that other load on the machine affects both kinds alike.
 fn idle(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let file = |at: usize| folder.join(format!("{at}.rec"));
     let mut nodes = vec![IdleNode::start("node-000", "", None)?];

@@ -9,8 +9,7 @@
 //!
 //! Ends with status 1 if a recording cannot be read, or is not replayed as it was.
 
-/// As in `std`, but whoever closes the pipe behind this program has read enough: it ends, with the status of a program that
-/// SIGPIPE ended.
+/// As in `std`, but if the reader of the pipe is gone, the program ends, with the status of a program that SIGPIPE ended.
 macro_rules! println {
     ($($text:tt)*) => { crate::print_line(format_args!($($text)*)) };
 }
@@ -65,7 +64,7 @@ struct Options {
     random: Option<u64>,
     from: u64,
     cost: bool,
-    /// The files are its arguments: one of the processes of `--cost`.
+    /// The arguments are those of one of the processes of `--cost`.
     idle_node: bool,
 }
 
@@ -95,7 +94,7 @@ impl Options {
     }
 }
 
-/// More than any recording has, and little enough for every sum of times.
+/// More than any recording has, and small enough for any sum of times.
 const MOST_SECONDS: f64 = 1e9;
 
 fn seconds(text: &str) -> Result<Duration, String> {

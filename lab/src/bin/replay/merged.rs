@@ -5,7 +5,7 @@ use std::time::Duration;
 use lab::recording::{Flight, Moment, Recording, Said, Timeline, What, aligned};
 use syncswim::swim::{Event, Observed};
 
-/// Prints what happened at all nodes.
+/// Prints the events of all nodes.
 pub(crate) fn timeline(recordings: &[Recording], datagrams: bool) {
     let timeline = Timeline::merge(recordings);
     print_clocks(&timeline);
@@ -58,15 +58,15 @@ fn flight_in_words(timeline: &Timeline, flight: &Flight) -> String {
     format!("→ {to}: {}; {fate}", flight.said)
 }
 
-/// How long before a verdict something may be evidence for it.
+/// How long before a verdict an observation may be evidence for it.
 const MEMORY: Duration = Duration::from_secs(60);
-/// What is shown before the first sign of trouble and behind the verdict.
+/// How much is shown before the first sign of trouble and after the verdict.
 const BEFORE: Duration = Duration::from_secs(3);
 const BEHIND: Duration = Duration::from_millis(500);
 
 type Line = (Duration, usize, String);
 
-/// Prints the evidence for the first verdict that a member failed, or was suspected; says whether there is one.
+/// Prints the evidence for the first verdict that a member failed, or the first suspicion. Returns whether there is one.
 pub(crate) fn verdict(recordings: &[Recording], name: &str) -> bool {
     let timeline = Timeline::merge(recordings);
     print_clocks(&timeline);
@@ -84,7 +84,7 @@ pub(crate) fn verdict(recordings: &[Recording], name: &str) -> bool {
     let mut lines: Vec<Line> = seen
         .flat_map(|(node, recording)| observations(&timeline, node, recording, name, verdict.at))
         .collect();
-    // A probe was sent a while before it is missed.
+    // The probe was sent a while before it counts as missed.
     let missed = lines.iter().filter(|(.., text)| text.starts_with("did not answer")).map(|(at, ..)| *at);
     let missed = missed.filter(|at| *at + MEMORY > verdict.at);
     let first =
@@ -110,7 +110,7 @@ pub(crate) fn verdict(recordings: &[Recording], name: &str) -> bool {
     true
 }
 
-/// Questions and claims about a member, and what it answers.
+/// Questions and claims about a member, and its answers.
 fn flights_about<'a>(timeline: &'a Timeline, name: &'a str) -> impl Iterator<Item = Line> + 'a {
     let subject = timeline.nodes.iter().position(|node| node.name == name);
     let is_answer = move |said: &Said| match said {
@@ -125,7 +125,7 @@ fn flights_about<'a>(timeline: &'a Timeline, name: &'a str) -> impl Iterator<Ite
     flights.map(|flight| (flight.sent, flight.from, flight_in_words(timeline, flight)))
 }
 
-/// What a node had seen of a member, and of itself, when a verdict fell.
+/// A node's observations of a member, and of itself, at the time of a verdict.
 fn observations(
     timeline: &Timeline,
     node: usize,

@@ -7,7 +7,7 @@ use syncswim::sim::{Theme, search::Schedule};
 const SMALL: u64 = 0;
 const LARGE: u64 = 1 << 26;
 
-/// What came of one seed.
+/// The results of one seed.
 #[derive(Default)]
 struct Found {
     recordings: u64,
@@ -16,7 +16,7 @@ struct Found {
     differences: Vec<String>,
 }
 
-/// Replays random runs in every output, from each segment on; says whether all were as recorded.
+/// Replays random runs in every output, from each segment on. Returns whether all were as recorded.
 pub(crate) fn run(from: u64, count: u64) -> bool {
     let seeds: Vec<u64> = (from..from + count).collect();
     let found = runs::map("replaying random runs", &seeds, |seed| replay(*seed));
@@ -33,7 +33,7 @@ pub(crate) fn run(from: u64, count: u64) -> bool {
     differences.is_empty()
 }
 
-/// Each seed has a theme; every other one is recorded in little room.
+/// Each seed has a theme; every other one has little room for its recording.
 fn replay(seed: u64) -> Found {
     let theme = Theme::ALL[(seed / 2) as usize % Theme::ALL.len()];
     let limit = if seed.is_multiple_of(2) { SMALL } else { LARGE };

@@ -1,4 +1,4 @@
-//! The forecast beside real sockets: the same cluster, the same loss, the same things in the same order.
+//! The forecast beside real sockets: the same cluster, the same loss, the same events in the same order.
 
 use std::{error::Error, time::Duration};
 
@@ -11,20 +11,20 @@ use crate::{
     sockets::{self, Isolated},
 };
 
-/// Runs in the simulator for each one on sockets: they cost next to nothing.
+/// Runs in the simulator for each run on sockets, since they cost next to nothing.
 const FORECASTS: u64 = 20;
-/// Runs on sockets at the same time: their nodes do next to nothing.
+/// Runs on sockets at the same time, since their nodes are idle most of the time.
 const AT_ONCE: usize = 4;
 /// Members that crash in one run, one after the other.
 pub(crate) const CRASHES: usize = 3;
-/// After the start, so that the updates about it have run out.
+/// The pause after the start, in which the updates about it run out.
 pub(crate) const SETTLE: Duration = Duration::from_secs(30);
-/// Over which the figures of a quiet cluster are taken.
+/// The time over which the figures of a quiet cluster are taken.
 pub(crate) const QUIET: Duration = Duration::from_secs(30);
-/// What is not over by then is left out, and said.
+/// Events that take longer are left out, and reported as such.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What is measured, in the order of the table.
+/// The measured figures, in the order of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Metric {
     Start,
@@ -37,7 +37,7 @@ pub(crate) enum Metric {
 impl Metric {
     const ALL: [Self; 5] = [Self::Start, Self::StartBytes, Self::Datagrams, Self::Bytes, Self::Crash];
 
-    /// What a run of its own calls it.
+    /// Its name in the output of a run.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Start => "start",

@@ -1,4 +1,4 @@
-//! What happens to the cluster, step by step, and what it costs.
+//! The forecast: events in the cluster, step by step, and their costs.
 
 use std::{path::Path, time::Duration};
 
@@ -14,7 +14,7 @@ use syncswim::{
 use crate::options::Options;
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// What is not over by then is said not to be.
+/// Steps that take longer are reported as not over.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
 pub(crate) fn run(options: &Options) {
@@ -29,7 +29,7 @@ pub(crate) fn run(options: &Options) {
     }
 }
 
-/// An empty world with the network that was asked for.
+/// An empty world with the requested network.
 pub(crate) fn world(options: &Options, seed: u64) -> World {
     let Options { latency, loss, segment_loss, .. } = *options;
     let mut world = World::new(seed);
@@ -47,7 +47,7 @@ fn seconds(duration: Duration) -> String {
     format!("{:.2} s", duration.as_secs_f64())
 }
 
-/// How long that takes in the simulated time, which is shown meanwhile.
+/// Runs until the condition holds. Returns the simulated time that it took, which is shown meanwhile.
 fn until(world: &mut World, progress: &Progress, holds: impl Fn(&World) -> bool) -> Result<Duration, String> {
     let start = world.now();
     loop {
@@ -67,7 +67,7 @@ fn report(progress: &Progress, what: &str, result: Result<Duration, String>) {
     line(progress, what, &result.map_or_else(|problem| problem, seconds));
 }
 
-/// All at once, through the first: the view sizes over time are plotted.
+/// All start at once and join through the first; the sizes of their views over time are plotted.
 fn start(world: &mut World, options: &Options, progress: &Progress) {
     let n = options.nodes;
     world.start_cluster(n, |name| options.config(name));
@@ -104,7 +104,7 @@ fn start(world: &mut World, options: &Options, progress: &Progress) {
     plot::lines(folder, caption, &[("a node's view".into(), views)]);
 }
 
-/// Bytes and datagrams that those who are up have sent.
+/// Bytes and datagrams that the running nodes have sent.
 pub(crate) fn sent(world: &World) -> (u64, u64) {
     let metrics = world.up().map(|host| world.node(host).metrics());
     metrics.fold((0, 0), |sum, m| (sum.0 + m.bytes_sent, sum.1 + m.datagrams_sent))
@@ -147,7 +147,7 @@ fn forget_events(world: &mut World) {
     world.hosts.iter_mut().for_each(|host| host.events.clear());
 }
 
-/// One after the other; each comes back before the next.
+/// Crashes one node after the other; each restarts before the next.
 fn crashes(world: &mut World, options: &Options, progress: &Progress) {
     let (mut first, mut all, mut wrong) = (Vec::new(), Vec::new(), 0);
     for _ in 0..options.crashes {
@@ -191,7 +191,7 @@ fn crashes(world: &mut World, options: &Options, progress: &Progress) {
     }
 }
 
-/// When the first failure was told of that host, and how many of others.
+/// When the first failure of that host was reported, and how many failures of others.
 fn told(world: &World, about: usize, start: Time) -> (Option<f64>, usize) {
     let events = world.hosts.iter().flat_map(|host| &host.events);
     let failures = events.filter_map(|(at, event)| match event {
@@ -296,7 +296,7 @@ fn partition(world: &mut World, options: &Options, progress: &Progress) {
     }
     world.net.isolate(0..options.nodes / 2);
     world.run_for(Duration::from_secs(options.partition));
-    // Not `heal`: the loss that was asked for goes on.
+    // Not `heal`, since the requested loss goes on.
     world.net.rejoin();
     let what = format!("halves part for {} s: one view after", options.partition);
     report(progress, &what, until(world, progress, |world| world.all_see(options.nodes)));

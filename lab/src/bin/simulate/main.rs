@@ -1,4 +1,4 @@
-//! How would a cluster of mine behave? A forecast, simulated with this library's own node.
+//! How would your cluster behave? A forecast, simulated with this library's own node.
 //!
 //! ```text
 //! cargo run --release -p lab --bin simulate -- --nodes 300 --loss 0.1 --latency 20 --out plots

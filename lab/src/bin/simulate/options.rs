@@ -1,4 +1,4 @@
-//! What the command line asks for.
+//! The options of the command line.
 
 use std::{num::ParseFloatError, path::PathBuf, time::Duration};
 
@@ -39,9 +39,9 @@ pub(crate) struct Options {
     pub(crate) pause: u64,
     pub(crate) partition: u64,
     pub(crate) seed: u64,
-    /// So many runs beside real sockets, instead of one forecast.
+    /// The number of runs beside real sockets, instead of one forecast.
     pub(crate) sockets: Option<u64>,
-    /// A run on sockets with so many nodes, in a network that is there for it.
+    /// The number of nodes of a run on sockets, in a network that was created for it.
     pub(crate) inside: Option<usize>,
     pub(crate) out: Option<PathBuf>,
 }
@@ -84,7 +84,7 @@ impl Options {
                 unknown => return Err(unknown.unexpected()),
             }
         }
-        // Beside sockets it is that of the loopback interface.
+        // Beside sockets, the latency is that of the loopback interface.
         options.latency = latency.unwrap_or(match options.sockets {
             None => Duration::from_micros(300),
             Some(_) => Duration::from_micros(50),
@@ -93,7 +93,7 @@ impl Options {
         Ok(options)
     }
 
-    /// What is simulated, in one line.
+    /// The simulated cluster, in one line.
     pub(crate) fn summary(&self) -> String {
         let Self { nodes, preset, latency, loss, segment_loss, seed, .. } = self;
         let (loss, segment_loss) = (loss * 100.0, segment_loss * 100.0);

@@ -1,4 +1,4 @@
-//! The cluster of a forecast on real sockets, in a network of its own that loses what the forecast's does.
+//! The cluster of a forecast on real sockets, in a network of its own with the forecast's loss.
 
 #![expect(clippy::disallowed_methods, reason = "what is measured takes real time")]
 
@@ -18,7 +18,7 @@ use crate::{
     wall_clock,
 };
 
-/// The grain of what is seen by all.
+/// The interval between two looks at what the nodes list.
 const POLL: Duration = Duration::from_millis(2);
 
 /// A network namespace for each run.
@@ -31,7 +31,7 @@ impl Isolated {
         command
     }
 
-    /// Sees whether such networks can be made here, and lose what is to be lost.
+    /// Checks whether such networks can be created here, with the requested loss.
     pub(crate) fn find(options: &Options) -> Result<Self, Box<dyn Error>> {
         let probe = Self::command(&own_path()?).args(options.inside(0)).output();
         let problem = match probe {
@@ -78,12 +78,12 @@ pub(crate) fn inside(options: &Options, nodes: usize) -> Result<(), Box<dyn Erro
     if nodes > 0 {
         measure(options, nodes)?;
     }
-    // Nobody leaves: the process ends, and takes its network with it.
+    // No node leaves: the process ends, and its network with it.
     std::process::exit(0);
 }
 
-/// Brings the loopback interface up, and has it lose packets. The empty datagrams by which a node wakes its own thread
-/// are no traffic, and pass.
+/// Enables the loopback interface, and makes it lose packets. The empty datagrams by which a node wakes its own thread are
+/// not traffic, and pass.
 fn lose(options: &Options) -> Result<(), Box<dyn Error>> {
     succeed(Command::new("ip").args(["link", "set", "lo", "up"]))?;
     let millionths = |share: f64| (share * 1e6).round() as u32;
@@ -146,7 +146,7 @@ fn config(options: &Options, name: usize) -> GossipConfig {
     config.bind(([127, 0, 0, 1], 0))
 }
 
-/// Before a crash: crashes must not keep step with the probes.
+/// A pause before a crash, since crashes must not keep step with the probes.
 pub(crate) fn rest(rng: &mut fastrand::Rng) -> Duration {
     Duration::from_millis(rng.u64(2_000..3_000))
 }
@@ -156,7 +156,7 @@ fn sent(nodes: &[Gossip]) -> (u64, u64) {
     metrics.fold((0, 0), |sum, m| (sum.0 + m.bytes_sent, sum.1 + m.datagrams_sent))
 }
 
-/// Waits until these nodes see each other and nobody else.
+/// Waits until these nodes see each other and no others.
 fn wait(begin: Instant, nodes: &[Gossip]) -> Option<f64> {
     while nodes.iter().any(|node| node.metrics().live_members != nodes.len() as u64) {
         if begin.elapsed() > PATIENCE {

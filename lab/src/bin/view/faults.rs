@@ -1,4 +1,4 @@
-//! What happens to a simulated cluster, as the command line tells it.
+//! The faults of a simulated cluster, from the command line.
 
 use std::{str::FromStr, time::Duration};
 

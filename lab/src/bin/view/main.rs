@@ -26,7 +26,7 @@ use options::{Options, Source, USAGE};
 fn main() -> ExitCode {
     match run(read(USAGE, Options::parse)) {
         Ok(said) => {
-            // The page is written: whoever reads no more than a part of this has read enough.
+            // The page is written: if the reader of this output is gone, that is no error.
             let _ = io::stdout().write_all(said.as_bytes());
             ExitCode::SUCCESS
         }
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Writes the page, and returns what is to be said of it.
+/// Writes the page, and returns the text to print about it.
 fn run(options: Options) -> Result<String, String> {
     let (recordings, offsets, about) = match &options.source {
         Source::Simulation(plan) => {
@@ -64,7 +64,7 @@ fn run(options: Options) -> Result<String, String> {
     Ok(said)
 }
 
-/// Recordings, what is to be added to the clock of each, and what is known of them.
+/// The recordings, the offset of each one's clock, and the information about the run.
 fn from_files(paths: &[PathBuf]) -> Result<(Vec<Recording>, Vec<i64>, About), String> {
     let read =
         |path: &PathBuf| recording::read(path).map_err(|problem| format!("{}: {problem}", path.display()));

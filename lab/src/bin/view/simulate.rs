@@ -14,10 +14,10 @@ use crate::faults::Planned;
 
 /// A page of more would not be readable.
 const MOST_NODES: usize = 500;
-/// Each recording may take so many bytes: no simulation that a page can show needs more.
+/// The limit of each recording in bytes: no simulation that a page can show needs more.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// Keys of `GossipConfig::set` that say nothing to a simulated node: they are of sockets, files and sealing.
+/// Keys of `GossipConfig::set` that have no effect on a simulated node: they concern sockets, files and sealing.
 const MEANINGLESS: [&str; 10] = [
     "cluster",
     "bind",
@@ -31,7 +31,7 @@ const MEANINGLESS: [&str; 10] = [
     "encryption",
 ];
 
-/// The cluster, its network and what happens to it.
+/// The cluster, its network and its faults.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     nodes: usize,
@@ -141,7 +141,7 @@ impl Plan {
     }
 }
 
-/// Runs it, and returns what every node recorded.
+/// Runs it, and returns the recordings of all nodes.
 pub(crate) fn run(plan: &Plan) -> (Vec<Recording>, About) {
     let mut world = World::new(plan.seed);
     (world.checker, world.keep_events) = (None, false);

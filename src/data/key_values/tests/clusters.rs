@@ -169,7 +169,7 @@ fn the_map_of_a_failed_member_stays_until_the_member_is_reaped_and_goes_to_newco
 }
 
 #[test]
-fn whoever_forges_a_version_of_an_owner_is_superseded_by_it() {
+fn a_node_that_forges_a_version_of_an_owner_is_superseded_by_it() {
     let mut world = cluster(9, 5, Config::lan);
     set(&mut world, 1, "k", b"true");
     run_until_true(&mut world, secs(5));
@@ -194,7 +194,7 @@ fn whoever_forges_a_version_of_an_owner_is_superseded_by_it() {
 
 /// Each claim alone is as near to what is known as others believe; the owner hears of the last alone.
 #[test]
-fn whoever_forges_versions_step_by_step_is_superseded_as_well() {
+fn a_node_that_forges_versions_step_by_step_is_superseded_as_well() {
     let mut world = cluster(9, 5, Config::lan);
     set(&mut world, 1, "k", b"true");
     run_until_true(&mut world, secs(5));
@@ -263,7 +263,7 @@ fn with_the_last_map_its_deadlines_end() {
 }
 
 #[test]
-fn a_node_alone_keeps_its_keys_for_who_comes() {
+fn a_node_alone_keeps_its_keys_for_later_members() {
     let mut world = World::new(13);
     world.start(Config::lan("n0"), addr(0), vec![]);
     set(&mut world, 0, "k", b"v");

@@ -79,7 +79,7 @@ fn what_came_out_of_order_keeps_nothing_of_the_whole_map_out() {
 }
 
 #[test]
-fn who_is_below_the_floor_forgets_the_map_first() {
+fn a_node_that_is_below_the_floor_forgets_the_map_first() {
     let (mut owner, mut reader) = (OwnerMap::new(1), OwnerMap::new(1));
     owner.change("kept", Some(b"1"), 0, NOW);
     owner.change("gone", Some(b"1"), 0, NOW);

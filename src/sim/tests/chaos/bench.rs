@@ -1,4 +1,4 @@
-//! The node that a case is run on, and what is looked at after each step.
+//! The node that a case runs on, and the checks after each step.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -29,9 +29,9 @@ use crate::{
 };
 
 const BEGIN: Time = Time::from_origin(Duration::from_secs(20_000 * 3600));
-/// The greatest moment there is.
+/// The greatest time.
 const END: Time = Time::from_origin(Duration::MAX);
-/// Questions of the node that can still be answered, streams that can still be spoken in.
+/// How many of the node's questions can still be answered, and how many streams can still carry frames.
 const REMEMBERED: usize = 16;
 
 fn config(which: u8) -> Config {
@@ -65,9 +65,9 @@ pub(super) struct Bench {
     inbox: Option<Subscription<Mailbox>>,
     /// How many readers of requests there are.
     readers: u32,
-    /// Who is told what becomes of asks.
+    /// The channel for the outcomes of asks.
     callers: (Sender<Settled>, Receiver<Settled>),
-    /// Messages that were read, long ones of them, requests that were taken, answers that came.
+    /// How many messages were read, how many of them were long, how many requests were taken, and how many answers arrived.
     pub(super) reached: [u64; 4],
 }
 
@@ -96,7 +96,7 @@ impl Bench {
         bench
     }
 
-    /// They introduce themselves, and answer when they are asked whether they are there.
+    /// The members introduce themselves, and answer their challenges.
     fn meet_members(&mut self) {
         for place in 1..=3 {
             let claimed = Claimed::Incarnation(0);
@@ -161,7 +161,7 @@ impl Bench {
             }
             Step::Remove(name, reap) => {
                 let removal = if *reap { Removal::Reap } else { Removal::Leave };
-                // Refused of most members.
+                // Refused for most members.
                 let _ = self.endpoint.node.remove(now, NAMES[usize::from(*name)], removal);
             }
             Step::Seek { later: false } => self.endpoint.node.seek_seeds(now),
@@ -174,7 +174,7 @@ impl Bench {
         }
     }
 
-    /// Under the name that belongs to a place; three of four show the token for it.
+    /// A packet under the name that belongs to an address; three of four show the token for it.
     fn packet(&self, from: u8, said: &[Said]) -> Vec<u8> {
         let name = NAMES[usize::from(from) % NAMES.len()];
         let shows = said.iter().fold(0, |sum, said| sum ^ said.detail) % 4 != 0;
@@ -183,7 +183,7 @@ impl Bench {
         forge::proven_packet(name, token, &messages)
     }
 
-    /// From a member at home, which shows its token.
+    /// A packet from a member at its own address, which shows its token.
     fn data_packet(&self, from: u8, said: &[SaidData]) -> Vec<u8> {
         let name = NAMES[usize::from(from) % NAMES.len()];
         let token = self.endpoint.node.token_for(name, addr(from));
@@ -191,7 +191,7 @@ impl Bench {
         forge::data_packet(name, token, &messages)
     }
 
-    /// What an application does.
+    /// A call of the application.
     fn use_data(&mut self, how: u8, detail: u8) {
         let (now, topic) = (self.now, TOPICS[usize::from(detail) % TOPICS.len()]);
         let caller = self.callers.0.clone();
@@ -276,7 +276,7 @@ impl Bench {
         Some(step)
     }
 
-    /// As a driver does, it says first what is to be said.
+    /// As a driver does, it first sends what is to be sent.
     fn frame(&mut self, which: u8, said: &[Said]) {
         let Some(stream) = self.stream(which) else { return };
         while self.poll(which) == Some(StreamStep::Send) {}
@@ -292,7 +292,7 @@ impl Bench {
         }
     }
 
-    /// Takes out everything, as drivers do after each input, and looks whether all is well.
+    /// Takes out all outputs, as drivers do after each input, and runs the checks.
     fn settle(&mut self) {
         while let Some(to) = self.endpoint.poll_transmit(&mut self.buffer) {
             assert!(self.buffer.len() <= self.endpoint.node.config().max_datagram, "a datagram is too long");

@@ -1,8 +1,8 @@
-//! One node, and anything at all that its driver and the network may do to it, in any order: datagrams whose messages
-//! decode, frames in and out of turn, answers to its own questions, time that jumps, late timers, commands.
+//! One node with any inputs from its driver and the network in any order: datagrams whose messages decode, frames in and out
+//! of turn, answers to its own questions, time that jumps, late timers, commands.
 //!
-//! Names and addresses come from small pools, so that things collide. After each step bounds are looked at, and whether
-//! the events fold to the members. The steps are read from bytes: a fuzzer's, or a random test's.
+//! Names and addresses come from small pools, so that they collide. After each step the checks compare the node with its
+//! bounds, and its events with its members. The steps are read from bytes, a fuzzer's or a random test's.
 
 mod bench;
 
@@ -27,80 +27,80 @@ use crate::{
 const EPOCH: u64 = 1_700_000_000_000;
 const TOPICS: [&str; 3] = ["t", "u", "syncswim/info"];
 const ZEROS: [u8; 15_000] = [0; 15_000];
-/// Bytes of a payload that takes a stream, in the pieces that chunks have.
+/// The bytes of a payload that takes a stream, in pieces as chunks have them.
 const LONG: usize = 5_000;
 const NAMES: [&str; 6] = ["me", "m1", "m2", "m3", "x", "y"];
 
-/// An identity, seen from what the node holds under the name, or its own epoch if it holds nothing.
+/// An identity, relative to the one that the node holds under the name, or to its own epoch if it holds none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimed {
     /// An earlier life.
     EarlierLife,
-    /// What is held, with so many incarnations more.
+    /// The held identity, with this many incarnations more.
     Incarnation(u64),
-    /// So many milliseconds later, at incarnation 0.
+    /// A life that began this many milliseconds later, at incarnation 0.
     LaterLife(u64),
 }
 
-/// One message, by the number of its kind; which of the other fields matter depends on it.
+/// One message, by the number of its kind, which decides which of the other fields matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Said {
     /// Its place in the list of tags, counted from 0.
     pub kind: u8,
-    /// Whom it is about: a place in the pool of names.
+    /// The member that it is about: an index in the pool of names.
     pub name: u8,
-    /// Where that one is said to live: a place in the pool of addresses.
+    /// The claimed address of that member: an index in the pool of addresses.
     pub addr: u8,
-    /// Under which identity.
+    /// The claimed identity.
     pub claimed: Claimed,
-    /// Anything else: accusers, parts, numbers, age, tags.
+    /// Other content: accusers, parts, numbers, age, tags.
     pub detail: u8,
 }
 
-/// A message of the layer above.
+/// A message of the data layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SaidData {
     /// Its place in the list of tags, counted from 0.
     pub kind: u8,
     /// Its number: small ones are those of others' asks, or how many asks of the node came before the one that is answered.
     pub id: u8,
-    /// Anything else: status, topic, length.
+    /// Other content: status, topic, length.
     pub detail: u8,
 }
 
-/// Something that happens to a node.
+/// An input of the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// A datagram arrives from a place in the pool of addresses.
+    /// A datagram arrives from an address in the pool.
     Datagram(u8, Vec<Said>),
-    /// Whom the node pinged lately answers, or a nack comes instead.
+    /// A member that the node pinged recently answers, or a nack arrives instead.
     Answer {
-        /// Which of the pings, the latest being 0.
+        /// Which of the pings, where 0 is the latest.
         which: u8,
         /// Whether it is a nack.
         nack: bool,
     },
-    /// A datagram of a member for the layer above.
+    /// A datagram of a member for the data layer arrives.
     Data(u8, SaidData),
-    /// A frame with such messages: in which stream, from whom.
+    /// A frame with such messages arrives: the stream, the member, the messages.
     DataFrame(u8, u8, Vec<SaidData>),
-    /// The application sends, asks, reads, answers.
+    /// The application sends, asks, reads or answers.
     Use(u8, u8),
-    /// Somebody opens a stream.
+    /// A peer opens a stream.
     Accept(u8),
-    /// A frame arrives in a stream, whoever opened it.
+    /// A frame arrives in a stream, opened by either side.
     Frame(u8, Vec<Said>),
-    /// The driver asks what is next in a stream.
+    /// The driver polls a stream.
     Poll(u8),
     /// A stream fails.
     Fail(u8, u8),
-    /// Time passes, and no timer fires.
+    /// Time passes without timers.
     Pass(Duration),
-    /// Whatever is due fires.
+    /// All due timers fire.
     Fire,
-    /// Time passes up to the next deadline and this much beyond, then what is due fires.
+    /// Time passes up to the next deadline and this much beyond; then all due timers fire.
     Sleep(Duration),
-    /// Time comes to its end, then what is due fires.
+    /// Time reaches its end; then all due timers fire.
     EndOfTime,
     /// A join with this ticket, of the addresses of this mask.
     Join(u8, u8),
@@ -108,29 +108,29 @@ pub enum Step {
     Leave,
     /// Other tags.
     Tags(u8),
-    /// A removal of a name in the pool, to be forgotten or not.
+    /// A removal of a name in the pool, by a leave or by reaping.
     Remove(u8, bool),
-    /// Seeds are sought, now or later.
+    /// The node looks for seeds, now or later.
     Seek {
-        /// Not at once.
+        /// Whether it is later.
         later: bool,
     },
     /// The seeds were resolved to the addresses of this mask.
     Seeds(u8),
-    /// A look-up of seeds found these, and has led to more look-ups.
+    /// A look-up of a seed found these addresses, and has led to more look-ups.
     Lookup(u8, u8),
 }
 
-/// Everything a run depends on.
+/// Everything that a run depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Case {
-    /// Which configuration.
+    /// The configuration.
     pub config: u8,
-    /// What happens.
+    /// The inputs.
     pub steps: Vec<Step>,
 }
 
-/// Hands out bytes, and zeros when they have come to their end.
+/// Yields bytes, then zeros.
 struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {
@@ -144,7 +144,7 @@ impl Bytes<'_> {
         self.next() % n
     }
 
-    /// From nothing to days, each power of two equally likely: any two deadlines can be crossed at once.
+    /// From nothing to days, with each power of two equally likely: any two deadlines can be crossed at once.
     fn duration(&mut self) -> Duration {
         let byte = self.next();
         Duration::from_millis((1_u64 << (byte % 30)).saturating_sub(1) + u64::from(byte / 30))
@@ -152,7 +152,7 @@ impl Bytes<'_> {
 }
 
 impl Case {
-    /// Reads a case from bytes; any bytes are one.
+    /// Reads a case from bytes; any bytes are a case.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
         let mut bytes = Bytes(bytes);
@@ -164,17 +164,17 @@ impl Case {
         Self { config, steps }
     }
 
-    /// Without the steps that bring time to its end.
+    /// The case without the steps in which time ends.
     #[must_use]
     pub fn within_time(mut self) -> Self {
         self.steps.retain(|step| *step != Step::EndOfTime);
         self
     }
 
-    /// Runs it.
+    /// Runs the case.
     ///
     /// # Panics
-    /// If the node panics, exceeds a bound, or its events do not fold to its members.
+    /// If the node panics or exceeds a bound, or its events do not lead to its members.
     pub fn run(&self) {
         let mut bench = Bench::new(self.config);
         for step in &self.steps {
@@ -182,8 +182,7 @@ impl Case {
         }
     }
 
-    /// The shortest case found that still fails, by leaving out steps, messages and what is special to the
-    /// configuration.
+    /// The shortest case found that still fails, by leaving out steps, messages and settings of the configuration.
     #[must_use]
     pub fn shrink(&self, fails: impl Fn(&Self) -> bool) -> Self {
         let mut best = self.clone();
@@ -213,7 +212,7 @@ impl Case {
         best
     }
 
-    /// The cases in which one message of a step is not said.
+    /// The cases with one message of a step left out.
     fn with_less_said(&self, at: usize) -> Vec<Self> {
         let (Step::Datagram(_, said) | Step::Frame(_, said)) = &self.steps[at] else { return vec![] };
         let without = |message: usize| {
@@ -263,7 +262,7 @@ impl Step {
 
 impl SaidData {
     fn read(bytes: &mut Bytes<'_>) -> Self {
-        // Half of all are asks and answers.
+        // Half of the messages are asks and answers.
         let kind =
             if bytes.below(2) == 0 { [0, 1, 6, 7, 8][usize::from(bytes.below(5))] } else { bytes.below(15) };
         Self { kind, id: bytes.below(8), detail: bytes.next() }
@@ -283,7 +282,7 @@ impl SaidData {
         let payload = &ZEROS[..place];
         let epoch = node.member(name).map_or(own, |member| member.identity.epoch);
         let (number, digest) = (u64::from(id), u64::from(detail) << 32);
-        // Of the node's own asks, and of others' of the same epoch.
+        // Of the node's own asks, and of others' asks of the same epoch.
         let answered = 1 + number;
         let asked = if detail == 255 { u64::MAX } else { answered };
         let slot = if detail % 8 == 0 { detail } else { id % 3 };
@@ -353,7 +352,7 @@ impl Said {
     }
 
     fn read(bytes: &mut Bytes<'_>) -> Self {
-        // Half of all are claims.
+        // Half of the messages are claims.
         let kind = if bytes.below(2) == 0 { 4 + bytes.below(5) } else { bytes.below(23) };
         let claimed = match bytes.below(10) {
             0 => Claimed::EarlierLife,
@@ -440,7 +439,7 @@ fn accusers(mask: u8) -> Accusers<'static> {
     NAMES.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, name)| *name).collect()
 }
 
-/// Four configurations that are valid and unlike each other; all tables are small, so that their bounds are met.
+/// Four valid configurations that differ much; all tables are small, so that their bounds are reached.
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeMap, panic::catch_unwind};
@@ -455,13 +454,13 @@ mod tests {
         std::iter::repeat_with(|| rng.u8(..)).take(length).collect()
     }
 
-    /// What a panic says, without the values in it: which failure it is.
+    /// The text of a panic without its values, which identifies the failure.
     fn failure(case: &Case) -> Option<String> {
         let panic = catch_unwind(|| case.run()).err()?;
         Some(message_of(&*panic).chars().filter(|c| !c.is_ascii_digit()).take(40).collect())
     }
 
-    /// Else nothing hostile would reach what is behind.
+    /// Otherwise no hostile input would reach these parts.
     #[test]
     fn what_members_say_reaches_mailboxes_applications_and_callers() {
         let mut reached = [0; 4];
@@ -475,7 +474,7 @@ mod tests {
         assert!(reached.iter().all(|count| *count > 0), "{reached:?}");
     }
 
-    /// Of each failure, the shortest case found.
+    /// For each failure, the shortest case found.
     #[test]
     fn a_node_survives_anything_in_any_order() {
         let mut found = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What is promised of every message and query, whatever happens.
+//! The promises about every message and query, under any faults.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::swim::Config;
 
-/// One message, and what its sender was told.
+/// One message, and the outcome that its sender was told.
 struct Sent {
     to: Life,
     settled: Receiver<Settled>,
@@ -21,7 +21,7 @@ struct Trial {
     rng: fastrand::Rng,
     /// The inbox of each life that has begun.
     inboxes: Vec<(Life, Subscription<Mailbox>)>,
-    /// Where and how often each message was read.
+    /// The lives in which each message was read, as often as it was.
     read: BTreeMap<u64, Vec<Life>>,
     sent: Vec<Sent>,
 }
@@ -47,7 +47,7 @@ impl Trial {
         self.inboxes.push((life(&self.world, host), inbox));
     }
 
-    /// Looks what has arrived and what was reported.
+    /// Reads what has arrived and what was reported.
     fn look(&mut self) {
         for (life, inbox) in &self.inboxes {
             while let Some(item) = next_message(inbox) {
@@ -126,7 +126,7 @@ impl Trial {
                 Some(Err(why)) if !why.may_have_acted() => {
                     assert!(read.is_empty(), "seed {seed}: message {number} arrived: {why:?}");
                 }
-                // The sender was killed, or is told that it may have arrived.
+                // The sender was killed, or is told that the message may have arrived.
                 None | Some(Err(_)) => {}
             }
         }
@@ -182,7 +182,7 @@ fn every_asked_member_of_a_query_is_settled_once_and_in_time() {
                     let _ = answer(&mut trial.world, host, &item, Status::Answered, &vec![0; len]);
                 }
             }
-            // Host 0 lives, and its clock runs.
+            // Host 0 is not killed or paused.
             match trial.rng.u8(..8) {
                 0 => trial.world.crash(trial.rng.usize(1..5)),
                 1 => trial.world.restart(trial.rng.usize(1..5)),

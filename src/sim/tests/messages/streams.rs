@@ -1,4 +1,4 @@
-//! Asks that need a stream, many at a time.
+//! Asks that need a stream, many at the same time.
 
 use super::{
     AskKind, Receiver, SECOND, Settled, Status, World, answer, cluster, inbox, millis, next_message, outcome,
@@ -61,7 +61,7 @@ fn where_only_streams_reach_the_asker_an_answer_comes_within_a_second() {
     assert_eq!(outcome_within(&mut world, millis(1200), &settled), Ok((*b"!").into()));
 }
 
-/// Syncs bring each member what the other one sets and broadcasts.
+/// Data syncs bring each member the other's values and broadcasts.
 #[test]
 fn values_arrive_while_large_messages_wait_for_streams_both_ways() {
     let mut world = cluster(2);
