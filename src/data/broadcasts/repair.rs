@@ -9,12 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Broadcasts, Item,
-    kept::with_head,
-    origin::Heard,
-    window::Window,
-};
+use super::{Broadcasts, Item, kept::with_head, origin::Heard, window::Window};
 use crate::{
     swim::{Life, Node, Time},
     wire::{

@@ -239,7 +239,7 @@ mod tests {
         let _tokens = answerer.servers.open("jobs");
         let reader = answerer.mailboxes.open("t".into()).unwrap();
         let (from, second) = (Life { name: "a".into(), epoch: 1 }, Duration::from_secs(1));
-        let mut take_in = |answerer: &mut Answerer, at, number, kind, topic| {
+        let take_in = |answerer: &mut Answerer, at, number, kind, topic| {
             let id = AskId { slot: 0, epoch: 1, number };
             let ask = Arrived { from: &from, account: None, id, kind, topic, within: second };
             answerer.take_in(at, &ask, Some(Arc::default()), |_| None).map(|answer| answer.status)
