@@ -40,9 +40,11 @@ impl Broadcasts {
         else {
             return false;
         };
-        if epoch != from.epoch || payload.len() > MAX_LARGE {
+        // It may have been sent before the epoch of its origin rose.
+        if epoch > from.epoch || payload.len() > MAX_LARGE {
             return false;
         }
+        let from = &Life { name: from.name.clone(), epoch };
         let flags = flags & FOLD;
         let message = Broadcast { origin: &from.name, epoch, seq, stamp, flags, topic, payload };
         if !self.knows(from, seq) {

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use super::{super::World, cluster, messages::raise_epoch, seeds};
+use super::{
+    super::World,
+    cluster,
+    messages::raise_epoch,
+    seeds,
+};
 use crate::{
     data::{
         Unconfirmed,
@@ -179,7 +184,24 @@ fn a_large_broadcast_comes_once_in_its_order_or_the_report_names_who_has_not_got
     }
 }
 
-/// The numbers that a host's readers received since the last call, and how many were lost.
+/// Whoever says that it has failed makes its epoch rise.
+#[test]
+fn a_large_broadcast_comes_though_the_epoch_of_its_origin_rises_meanwhile() {
+    let mut world = settled(4);
+    world.broadcast(0, "t", b"before").unwrap();
+    world.run_for(SECOND);
+    world.net.isolate([0]);
+    let report = world.broadcast_confirmed(0, "t", &[7; 5000], 20 * SECOND);
+    raise_epoch(&mut world, 0, 3);
+    world.run_for(SECOND / 2);
+    world.net.heal();
+    world.run_for(21 * SECOND);
+    let outcome = report.try_recv().expect("it is over");
+    assert_eq!((outcome.reached.len(), outcome.missing), (3, vec![]));
+    assert!((0..4).all(|host| numbers(&world, host, "n0") == [1, 2]));
+}
+
+/// What was told to the readers of a host since it was last asked: numbers, and how many were lost.
 fn numbers(world: &World, host: usize, origin: &str) -> Vec<u64> {
     world.received(host).iter().filter(|got| *got.origin == *origin).map(|got| got.seq).collect()
 }
