@@ -1,6 +1,7 @@
 //! Random schedules, one theme each: every promise is kept under any faults.
 
 mod broadcasts;
+mod confirmed;
 mod messages;
 mod restarts;
 

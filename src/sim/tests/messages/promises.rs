@@ -8,7 +8,7 @@ use super::{
 };
 use crate::swim::Config;
 
-/// One message, and the outcome that its sender was told.
+/// One message or request, and what its sender was told.
 struct Sent {
     to: Life,
     settled: Receiver<Settled>,
@@ -44,6 +44,7 @@ impl Trial {
 
     fn open(&mut self, host: usize) {
         let inbox = inbox(&mut self.world, host);
+        drop(serve(&mut self.world, host));
         self.inboxes.push((life(&self.world, host), inbox));
     }
 
@@ -53,6 +54,16 @@ impl Trial {
             while let Some(item) = next_message(inbox) {
                 let number = u64::from_le_bytes(item.payload[..8].try_into().unwrap());
                 self.read.entry(number).or_default().push(life.clone());
+            }
+        }
+        for host in self.world.up().collect::<Vec<_>>() {
+            // Applications read requests now and then; some of these are over by then.
+            while self.rng.bool()
+                && let Some(item) = take(&mut self.world, host)
+            {
+                let number = u64::from_le_bytes(item.payload[..8].try_into().unwrap());
+                self.read.entry(number).or_default().push(life(&self.world, host));
+                let _ = answer(&mut self.world, host, &item, Status::Answered, b"");
             }
         }
         for sent in &mut self.sent {
@@ -82,9 +93,8 @@ impl Trial {
             true => Some(life(&self.world, from)),
             false => self.world.node(from).live_life(&name),
         };
-        let Ok(settled) = try_ask(&mut self.world, (from, to), AskKind::Message, &payload, within) else {
-            return;
-        };
+        let kind = [AskKind::Message, AskKind::Request][self.rng.usize(..2)];
+        let Ok(settled) = try_ask(&mut self.world, (from, to), kind, &payload, within) else { return };
         self.sent.push(Sent { to: to_life.expect("it was asked"), settled, outcome: None });
     }
 
@@ -133,7 +143,7 @@ impl Trial {
     }
 }
 
-/// 10,000 messages, with kills, pauses, partitions, loss and duplicates.
+/// 10,000 messages and requests, with kills, pauses, partitions, loss and duplicates.
 #[test]
 fn a_message_that_is_reported_as_taken_is_there_once_and_none_is_there_twice() {
     let (mut messages, mut taken, mut unsure) = (0, 0, 0);
