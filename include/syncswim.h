@@ -1238,10 +1238,10 @@ syncswim_status syncswim_cluster_explain(const struct syncswim_cluster *cluster,
                                          size_t *needed);
 
 /**
- * Records the node's inputs and outputs to the file `path`, from now on: the latest that fit in `limit` bytes, at least
- * 1048576. An existing file is renamed, with ".old" behind its name. NULL ends the recording, whatever the limit. Programs
- * run the node again from the file (docs/operating/RECORDING.md). The file contains names, addresses and tags, but no keys;
- * only its owner may read it. Fails with SYNCSWIM_ERR_SYSTEM if it cannot be written.
+ * Records the node's inputs and outputs to the file `path`, from now on: the latest that fit in `limit` bytes, which
+ * must be at least 1048576. An existing file is renamed, with ".old" behind its name. NULL ends the recording, whatever
+ * the limit. Programs run the node again from the file (docs/operating/RECORDING.md). The file contains names, addresses
+ * and tags, but no keys; only its owner may read it. Fails with SYNCSWIM_ERR_SYSTEM if it cannot be written.
  */
 syncswim_status syncswim_cluster_record(const struct syncswim_cluster *cluster,
                                         const char *path,

@@ -22,8 +22,8 @@ pub struct Arguments<'a> {
     option: String,
 }
 
-/// Reads the command line. A mistake is printed, with the option that was probably meant, and ends the program with status
-/// 2.
+/// Reads the command line. A mistake is printed, with the option that was probably meant, and the program ends with
+/// status 2.
 pub fn read<T>(usage: &str, parse: impl FnOnce(&mut Arguments<'_>) -> Result<T, Error>) -> T {
     let parser = lexopt::Parser::from_env();
     let mut arguments = Arguments { parser, usage, option: String::new() };

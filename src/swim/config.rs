@@ -191,8 +191,8 @@ pub struct Config {
 
     /// How many observations, of all members together, [`Node::explain`](super::Node::explain) remembers; the oldest makes
     /// room. A quarter is for members that have never answered, whose names may be made up to displace the others. Their
-    /// memory, about 48 bytes each, is allocated at the start. Fewer explain less of the past; 0 remembers none. Defaults to
-    /// 512.
+    /// memory, about 48 bytes each, is allocated at the start. Fewer explain less of the past; 0 remembers none.
+    /// Defaults to 512.
     pub history: usize,
 }
 
