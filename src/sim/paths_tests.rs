@@ -175,7 +175,7 @@ fn a_node_that_follows_its_address_is_listed_there_whether_it_was_found_failed_o
 }
 
 #[test]
-fn without_datagrams_nobody_fails_but_who_has_and_who_leaves_has_left() {
+fn without_datagrams_only_a_crashed_member_fails_and_a_leaver_has_left() {
     for side in [Side::All, Side::Into(1), Side::OutOf(1)] {
         let mut world = cluster(N);
         Fault::FilteredUdp(side).apply(&mut world);
