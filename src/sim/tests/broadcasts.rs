@@ -2,12 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    super::World,
-    cluster,
-    messages::raise_epoch,
-    seeds,
-};
+use super::{super::World, cluster, messages::raise_epoch, seeds};
 use crate::{
     data::{
         Unconfirmed,
