@@ -274,8 +274,7 @@ mod tests {
             fail.send(kind).unwrap();
             await_metrics(&running, "the failure is counted", |metrics| metrics.recording_failures == 1);
             // The next chunk finds no reader.
-            feed(&running, 100);
-            assert!(!is_recording(&running));
+            await_metrics(&running, "the recording has ended", |_| !is_recording(&running));
             assert!(!running.node.stop.is_stopped());
             assert_eq!(running.metrics().recording_failures, 1);
         }
