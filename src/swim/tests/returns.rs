@@ -428,7 +428,7 @@ fn places_in_a_quiet_cluster_are_kept_for_their_time_alone() {
     };
     assert_eq!((0..40).filter(|i| listed(&mut bench, *i)).count(), 9, "the others' places are kept");
     bench.node.updates.clear();
-    bench.now = bench.now + secs(31);
+    bench.node.now = bench.now + secs(31);
     assert!(listed(&mut bench, 39), "{} places are kept", bench.node.lately_departed.len());
 }
 
