@@ -35,6 +35,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
+    /// For a node that knows of no earlier life yet, so that its epoch is what its clock says.
     pub(crate) fn new(node: Node) -> Self {
         let key_values = KeyValues::new(&node);
         let broadcasts = Broadcasts::new(&node);

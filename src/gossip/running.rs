@@ -39,6 +39,7 @@ use super::{
 };
 use crate::{
     Error, Stop,
+    data::Endpoint,
     log_line::{Field, Topic, log},
     swim::{Config, EarlierLife, JoinProblem, JoinResult, Metrics, Node, Start, Time},
     wire::hash,
@@ -140,7 +141,7 @@ impl Running {
         let publication = Arc::new(Publication::new(directory, tried));
         let pools = Pools::new(&name);
         let node = SharedNode::new(name, Arc::clone(&publication), (&udp, &tcp), |now| {
-            begin(Node::new(swim, start, now), now, state.past(), !seeds.is_empty())
+            begin(Endpoint::new(Node::new(swim, start, now)), now, state.past(), !seeds.is_empty())
         });
         let node = Arc::new(node);
         let talk = Arc::new(Conversations {
@@ -348,14 +349,14 @@ fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandl
 }
 
 /// A new node that looks for members of an earlier life, or contacts seeds.
-fn begin(mut node: Node, now: Time, past: Option<&EarlierLife>, seeks: bool) -> Node {
+fn begin(mut endpoint: Endpoint, now: Time, past: Option<&EarlierLife>, seeks: bool) -> Endpoint {
     if let Some(past) = past {
-        node.rejoin(now, past);
+        endpoint.node.rejoin(now, past);
     }
     if seeks {
-        node.seek_seeds(now);
+        endpoint.node.seek_seeds(now);
     }
-    node
+    endpoint
 }
 
 /// The standard library's hasher is keyed by the system's randomness.

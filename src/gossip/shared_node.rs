@@ -60,10 +60,10 @@ impl SharedNode {
         name: String,
         publication: Arc<Publication>,
         (udp, tcp): (&Arc<Udp>, &Arc<TcpListener>),
-        make: impl FnOnce(Time) -> Node,
+        make: impl FnOnce(Time) -> Endpoint,
     ) -> Self {
         let clock = Clock::start();
-        let endpoint = Mutex::new(Endpoint::new(make(clock.now())));
+        let endpoint = Mutex::new(make(clock.now()));
         Self {
             name,
             stop: Stop::new(),

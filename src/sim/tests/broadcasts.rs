@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
-use super::{super::World, cluster, messages::raise_epoch, seeds};
+use super::{
+    super::World,
+    cluster,
+    messages::{raise_epoch, raise_epoch_to},
+    seeds,
+};
 use crate::{
     data::{
         Unconfirmed,
         broadcasts::{MAX_LARGE, Outcome},
+        find,
     },
     sim::addr,
     swim::{Config, Life, MemberState, Time},
@@ -434,6 +440,32 @@ fn broadcasts_reach_a_node_with_a_wrong_clock_and_come_from_it() {
             assert_eq!(world.received(host).len(), 4, "host {host}, {hours} h");
             assert_eq!(world.metrics(host).dropped_broadcasts, 0);
         }
+    }
+}
+
+/// A state file keeps it for all lives to come.
+#[test]
+fn an_epoch_that_somebody_made_up_moves_no_stamp() {
+    let mut world = World::new(1);
+    world.keep_state(false);
+    world.start_cluster(3, Config::lan);
+    world.run_for(20 * SECOND);
+    let epoch = world.node(1).latest_epoch() - 60_000;
+    raise_epoch_to(&mut world, 1, 2, epoch);
+    world.run_for(5 * SECOND);
+    world.restart(1);
+    assert!(world.node(1).own_life().epoch > epoch);
+    world.run_until("one view", 60 * SECOND, |world| world.all_see(3));
+    for host in [1, 0] {
+        let set = world.drive_with(host, |endpoint, now| endpoint.set(now, "k", Some(b"v")));
+        assert!(set.is_ok());
+        world.run_for(5 * SECOND);
+    }
+    for host in 0..3 {
+        let owners = world.data(host).entries().1;
+        let stamps = ["n0", "n1"].map(|owner| find(owners, owner).and_then(|owned| owned.map.get("k")));
+        let [late, early] = stamps.map(|entry| entry.expect("it has come").stamp);
+        assert!(late > early, "host {host}: {late} and {early}");
     }
 }
 

@@ -518,9 +518,14 @@ fn a_node_that_comes_back_is_told_that_its_request_was_passed_over_meanwhile() {
 
 /// A node hears from another that a later life of its own has failed, so it raises its epoch.
 pub(super) fn raise_epoch(world: &mut World, host: usize, by: usize) {
+    let next = life(world, host).epoch + 1;
+    raise_epoch_to(world, host, by, next);
+}
+
+pub(super) fn raise_epoch_to(world: &mut World, host: usize, by: usize, epoch: u64) {
     let own = life(world, host);
     let from = format!("n{by}");
-    let failed = Failed { name: &own.name, epoch: own.epoch + 1, incarnation: 0 };
+    let failed = Failed { name: &own.name, epoch, incarnation: 0 };
     let token = world.node(host).token_for(&from, addr(by));
     world.disturbed();
     let packet = forge::proven_packet(&from, token, &[Message::Failed(failed)]);

@@ -20,16 +20,15 @@ impl World {
         let epoch = (right + host.clock.as_millis() as u64).saturating_add_signed(host.epoch_error);
         let start = Start { addr: host.addr, epoch, seed, tags: Tags::default() };
         let now = self.now + host.clock;
-        let mut node = Node::new(host.config.clone(), start, now);
-        let seeks = !host.seeds.is_empty();
-        self.record_life(at, &mut node);
+        let mut endpoint = Endpoint::new(Node::new(host.config.clone(), start, now));
+        let (node, seeks) = (&mut endpoint.node, !host.seeds.is_empty());
+        self.record_life(at, node);
         found.iter().for_each(|found| node.rejoin(now, &found.past));
-        self.begin_state(at, &node);
+        self.begin_state(at, node);
         if seeks {
             node.seek_seeds(now);
         }
         let host = &mut self.hosts[at];
-        let mut endpoint = Endpoint::new(node);
         endpoint.broadcasts.restore(found.iter().flat_map(|found| found.heads.iter()));
         host.endpoint = Some(Box::new(endpoint));
         host.left = false;
