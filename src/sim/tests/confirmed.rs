@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, TryRecvError};
 
-use super::{super::World, messages::raise_epoch, seeds};
+use super::{super::World, messages::raise_epoch_to, seeds};
 use crate::{data::broadcasts::Outcome, sim::addr, swim::Config, swim::Time};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -60,7 +60,10 @@ impl Trial {
                 let by = (host + 1) % world.hosts.len();
                 let is_member =
                     world.hosts[host].is_up() && world.node(host).live_life(&format!("n{by}")).is_some();
-                is_member.then(|| raise_epoch(world, host, by));
+                if is_member {
+                    let next = world.node(host).own_life().epoch + 1;
+                    raise_epoch_to(world, host, by, next);
+                }
             }
             9 => (0..60).for_each(|_| _ = world.broadcast(host, "burst", &[0; 200])),
             _ => {}
