@@ -110,6 +110,6 @@ impl Node {
         if self.raise_suspicion(id, departure.identity) {
             self.spread(id, Urgency::Urgent);
         }
-        self.hasten_suspicion(id);
+        self.hasten_suspicion(id, departure.state == MemberState::Left);
     }
 }

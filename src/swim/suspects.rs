@@ -157,10 +157,11 @@ impl Node {
         is_new
     }
 
-    pub(super) fn hasten_suspicion(&mut self, id: MemberId) {
+    pub(super) fn hasten_suspicion(&mut self, id: MemberId, said_left: bool) {
         let now = self.now;
         self.change_suspicion(id, |suspicion| {
             suspicion.hasten(now);
+            suspicion.said_left |= said_left;
             true
         });
     }
@@ -192,9 +193,14 @@ impl Node {
             self.table.probe_next(id);
             return self.spread(id, Urgency::Urgent);
         }
-        let identity = self.table.get(id).identity;
+        let Record { identity, suspicion, .. } = self.table.get(id);
+        let failure = ClaimedDeparture::of_failure(*identity, Origin::Own);
+        let departure = match suspicion.as_deref().is_some_and(|suspicion| suspicion.said_left) {
+            true => ClaimedDeparture { state: MemberState::Left, origin: Origin::Others, ..failure },
+            false => failure,
+        };
         // It was the suspect, not this node, that made the probe fail.
         self.health.improve();
-        self.depart(id, &ClaimedDeparture::of_failure(identity, Origin::Own), self.now);
+        self.depart(id, &departure, self.now);
     }
 }

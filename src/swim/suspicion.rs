@@ -27,11 +27,13 @@ pub(super) struct Suspicion {
     k: u32,
     accusers: Vec<Arc<str>>,
     put_off: bool,
+    /// Others said that the suspect left: if it does not refute that, it did.
+    pub(super) said_left: bool,
 }
 
 impl Suspicion {
     pub(super) fn new(started: Time, min: Duration, max: Duration, k: u32) -> Self {
-        Self { started, min, max, k, accusers: Vec::new(), put_off: false }
+        Self { started, min, max, k, accusers: Vec::new(), put_off: false, said_left: false }
     }
 
     /// The suspicion that `config` asks for in a cluster of `n` live members, of which `able`, the suspect among them, are

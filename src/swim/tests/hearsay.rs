@@ -245,3 +245,29 @@ fn leaves_are_doubted_in_whatever_epoch_they_are_refuted() {
         assert!(live >= 295, "m5 answers and refutes, and is live {live} times of 300");
     }
 }
+
+/// It was restarted often, and leaves for good. Whoever doubts that does not take it for a crash.
+#[test]
+fn a_leave_that_is_doubted_and_not_refuted_is_a_leave() {
+    let mut bench = Bench::new(12);
+    let leaves = |bench: &mut Bench| {
+        let Identity { epoch, incarnation } = bench.member("m5").expect("it is listed").identity;
+        let left = message::Left { epoch, ..left("m5", incarnation) };
+        say(bench, "m2", addr(2), &[Message::Left(left)]);
+        epoch
+    };
+    for _ in 0..4 {
+        let epoch = leaves(&mut bench) + 1;
+        let again = message::Alive { epoch, ..alive("m5", 0, addr(5)) };
+        say(&mut bench, "m5", addr(5), &[Message::Alive(again)]);
+        bench.meet("m5");
+    }
+    leaves(&mut bench);
+    let state = |bench: &Bench| bench.standing("m5").map(|(state, _)| state);
+    assert_eq!(state(&bench), Some(MemberState::Suspect));
+    for _ in 0..200 {
+        bench.pass(millis(100));
+        answers_come(&mut bench, Some(addr(5)));
+    }
+    assert_eq!(state(&bench), Some(MemberState::Left));
+}
