@@ -13,15 +13,15 @@
 //!
 //! An entry that begins with 0 or 1 is a serialized [`Entry`].
 
-use std::{
-    borrow::Cow,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::SocketAddr;
+#[cfg(any(test, feature = "sim"))]
+use std::{borrow::Cow, net::IpAddr};
 
+#[cfg(any(test, feature = "sim"))]
+use super::transmit::Destination;
 use super::{
     entry::{Entry, Input, RecordedBytes, RecordedOutput},
     time::Time,
-    transmit::Destination,
 };
 
 const TIMEOUT: u8 = 2;
