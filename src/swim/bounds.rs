@@ -105,7 +105,7 @@ impl Node {
     }
 
     /// Makes room for an Alive that adds a live member, or moves one. Returns whether there is room: no member is evicted
-    /// for one that is refused.
+    /// for one that is refused. The departed may be one too many until it has arrived: it may be one of them.
     pub(super) fn make_room(&mut self, arrival: &Arrival<'_>) -> bool {
         let returns = arrival.known.is_none_or(|id| !self.table.get(id).state.is_live());
         if returns {
@@ -150,14 +150,7 @@ impl Node {
             return Ok(None);
         }
         let made_up = |record: &Record| record.contact.may_be_made_up();
-        // The one that makes room departs, and may have another departed one forgotten: not the one that arrives.
-        let has_departed = arrival.known.is_some_and(|id| !self.table.get(id).state.is_live());
-        let has_room = !has_departed
-            || self.table.departed() < self.config.max_departed
-            || self.table.first_to_forget().is_some_and(|first| {
-                self.table.get(first).contact.may_be_made_up() && Some(first) != arrival.known
-            });
-        let moved = |record: &Record| !record.contact.met && has_room;
+        let moved = |record: &Record| !record.contact.met;
         let unmet =
             self.table.find_at(arrival.addr, made_up).or_else(|| self.table.find_at(arrival.addr, moved));
         unmet.filter(|_| arrival.is_there).map(Some).ok_or(Refused)
@@ -233,7 +226,7 @@ impl Node {
         self.metrics.evicted_members += 1;
         if !record.contact.may_be_made_up() {
             let departure = ClaimedDeparture::of_failure(record.identity, Origin::Others);
-            return self.depart(id, &departure, self.now);
+            return self.take_departure(id, &departure, self.now);
         }
         self.timers.cancel(Timer::Suspicion(id));
         self.table.update(id, &mut self.rng, |record| {

@@ -110,6 +110,7 @@ impl Node {
             }
             (None, _) => self.add(claim, identity, tags),
         }
+        self.make_room_for_departed();
     }
 
     fn add(&mut self, claim: &Alive<'_>, identity: Identity, tags: Tags) {

@@ -69,7 +69,7 @@ impl Node {
             }
         }
         if self.moves.was_told() {
-            self.believe_what_was_told();
+            self.believe_what_was_told(&sender);
         }
         if heard.unknown {
             self.note_data_from(self.id_of(&sender).filter(|_| sender.proven));

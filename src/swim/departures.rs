@@ -2,7 +2,7 @@
 //!
 //! The identity of a departed member is kept for `forget_after`, so that no old update brings it back.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     claimant::Claimant,
@@ -17,8 +17,8 @@ use super::{
 };
 use crate::wire::message::{self, Departed, Failed, Left};
 
-/// Members that are told of their departure; the first makes room. Not shared by account: a member that others
-/// push out learns that it departed by gossip and push/pull.
+/// Members that are told of their departure; of the host with the most, the first makes room. It learns of its departure by
+/// push/pull then.
 pub(super) const MAX_LATELY_DEPARTED: usize = 1024;
 
 /// A claim that a member departed.
@@ -113,6 +113,12 @@ impl Node {
 
     /// A known member departed, or a greater claim about a departed one arrived.
     pub(super) fn depart(&mut self, id: MemberId, departure: &ClaimedDeparture<'_>, since: Time) {
+        self.take_departure(id, departure, since);
+        self.make_room_for_departed();
+    }
+
+    /// The same, which may leave one departed member too many.
+    pub(super) fn take_departure(&mut self, id: MemberId, departure: &ClaimedDeparture<'_>, since: Time) {
         let ClaimedDeparture { identity, state, origin, removed, .. } = *departure;
         self.timers.cancel(Timer::Suspicion(id));
         let may_be_reaped = self.may_be_reaped(id, origin);
@@ -147,7 +153,8 @@ impl Node {
         let is_real = !self.table.get(id).contact.may_be_made_up();
         if old.is_live() && is_real && origin != Origin::Member && !self.lately_departed.contains(&id) {
             if self.lately_departed.len() == MAX_LATELY_DEPARTED {
-                self.lately_departed.remove(0);
+                let first = self.first_of_most_on_one_host();
+                self.lately_departed.remove(first);
                 self.metrics.evicted_verdicts += 1;
             }
             self.lately_departed.push(id);
@@ -167,7 +174,6 @@ impl Node {
             _ => self.schedule_reap(id),
         }
         self.spread(id, Urgency::Urgent);
-        self.make_room_for_departed();
     }
 
     /// Remembers the departure of an unknown member, so that no older update lists it as alive.
@@ -209,7 +215,7 @@ impl Node {
         }
     }
 
-    fn make_room_for_departed(&mut self) {
+    pub(super) fn make_room_for_departed(&mut self) {
         while self.table.departed() > self.config.max_departed {
             let Some(id) = self.table.first_to_forget() else { return };
             self.evict_departed(id);
@@ -232,6 +238,16 @@ impl Node {
         self.flaps.note_told(name);
         self.lately_departed.retain(|departed| *departed != id);
         self.table.forget(id);
+    }
+
+    /// Of the members that are told of their departure, the first of the host with the most: claims about members of one host
+    /// take no place from those of others.
+    fn first_of_most_on_one_host(&self) -> usize {
+        let host = |id: &MemberId| self.table.get(*id).contact.met_on_host;
+        let mut count = BTreeMap::<u32, usize>::new();
+        self.lately_departed.iter().for_each(|id| *count.entry(host(id)).or_default() += 1);
+        let most = count.values().max();
+        self.lately_departed.iter().position(|id| count.get(&host(id)) == most).unwrap_or_default()
     }
 
     pub(super) fn forget_old_departures(&mut self) {

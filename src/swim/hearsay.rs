@@ -50,13 +50,13 @@ impl Node {
             // A greater one would be ahead of the next refutation.
             return if is_doubted && is_raised { Hearsay::IsNothing } else { Hearsay::Counts };
         }
-        if identity.epoch != record.identity.epoch {
-            // In a future epoch: perhaps it was restarted and is gone. In a past one: that changes nothing.
-            return if is_raised && !is_silent { Hearsay::IsProbed } else { Hearsay::Counts };
-        }
         if identity < record.identity {
             // Perhaps it did depart, and another node has raised its identity since then.
             return if record.contact.missed_last() { Hearsay::IsAccusation } else { Hearsay::IsProbed };
+        }
+        if identity.epoch != record.identity.epoch {
+            // Perhaps it was restarted and is gone.
+            return if is_silent { Hearsay::Counts } else { Hearsay::IsProbed };
         }
         // In a table, a failure may be one for a partition's sake.
         let is_mild = departure.in_table && state == MemberState::Failed || is_doubted && !is_silent;

@@ -26,8 +26,8 @@ use crate::wire::hash;
 pub(super) struct Leave {
     /// Members that were told and have not answered yet.
     told: Vec<Told>,
-    /// Those whose ack says that they believed it.
-    believed: Vec<Arc<str>>,
+    /// Those whose ack says that they believed it, and a hash of the host of each.
+    believed: Vec<(Arc<str>, u32)>,
     /// Those that sent a Retry, and were told again with the token.
     retold: Vec<Arc<str>>,
     /// Those that sent a Retry by stream, and have yet to send their token to the advertised address.
@@ -137,7 +137,9 @@ impl Node {
             let Leave { told, believed, .. } = &self.leave;
             let is_silent = |one: &Told| {
                 let tried = told.iter().any(|other| other.by_stream && other.name == one.name);
-                self.now.since(one.at) >= patience && !tried && !believed.contains(&one.name)
+                self.now.since(one.at) >= patience
+                    && !tried
+                    && !believed.iter().any(|(name, _)| *name == one.name)
             };
             let Some(at) = told.iter().position(is_silent) else { return };
             let Told { name, addr, .. } = &told[at];
@@ -171,16 +173,25 @@ impl Node {
             }
             return true;
         }
-        if !self.leave.believed.contains(&name) {
-            self.leave.believed.push(name);
+        let host = self.claimant(self.table.find(&name), addr).host;
+        if !self.leave.believed.iter().any(|(other, _)| *other == name) {
+            self.leave.believed.push((name, host));
         }
-        // Members that never answered are counted only where there are no others.
-        let (met, others) = (self.table.rings.met().len(), self.table.others());
-        let enough = self.config.gossip_fanout.min(if met > 0 { met } else { others });
-        if self.phase == Phase::Leaving && self.leave.believed.len() >= enough {
+        if self.phase == Phase::Leaving && self.is_believed_by_enough() {
             self.end_leave();
         }
         true
+    }
+
+    /// Whether as many members believe it as a round of gossip goes to, on two hosts if there are as many: the names of one
+    /// host could all be one process, which passes nothing on.
+    fn is_believed_by_enough(&self) -> bool {
+        let believed = &self.leave.believed;
+        // Members that never answered are counted only where there are no others.
+        let (met, others) = (self.table.rings.met().len(), self.table.others());
+        let enough = self.config.gossip_fanout.min(if met > 0 { met } else { others });
+        let is_of_one_host = believed.iter().all(|(_, host)| *host == believed[0].1);
+        believed.len() >= enough && (self.table.hosts() < 2 || !is_of_one_host)
     }
 
     fn retell(&mut self, name: Arc<str>, addr: SocketAddr, by_stream: bool) {

@@ -187,9 +187,10 @@ impl Node {
     /// A datagram was taken in. If a member answered by it that was told what is said of it, and said nothing of itself, it
     /// is true.
     #[cold]
-    pub(super) fn believe_what_was_told(&mut self) {
+    pub(super) fn believe_what_was_told(&mut self, sender: &Sender) {
         if let Some(told) = self.moves.told.take() {
             self.on_alive(&told.claim(), Authority::AnsweredThere);
+            self.note_shown(sender);
         }
     }
 

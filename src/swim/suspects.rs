@@ -24,10 +24,10 @@ impl Node {
         if claim.name == &*self.name {
             return self.on_own_accusation(identity, Accusation::Suspect);
         }
-        let Some(id) = self.suspectable(claim.name, identity) else {
+        let Some((id, concerns)) = self.accused(claim.name, identity) else {
             return self.repeat_left(claim.name, identity);
         };
-        let mut changed = self.raise_suspicion(id, identity);
+        let mut changed = concerns && self.raise_suspicion(id, identity);
         if changed {
             self.check_next(id);
         }
@@ -76,14 +76,17 @@ impl Node {
         suspicion.is_some_and(Suspicion::is_unconfirmed) && !self.table.most_are_suspected()
     }
 
-    /// The live member that a suspicion of this identity concerns. An epoch that is not in the table has no address yet: the
-    /// next push/pull brings it.
-    pub(super) fn suspectable(&mut self, name: &str, identity: Identity) -> Option<MemberId> {
+    /// The live member that an accusation counts against, and whether it concerns the listed identity or a later one of that
+    /// epoch. (An epoch that is not in the table has no address yet: the next push/pull brings it.) A suspect that missed
+    /// this node's last probe is accused under whatever identity: others can have each node list another one, and nobody could
+    /// confirm what another finds.
+    fn accused(&mut self, name: &str, identity: Identity) -> Option<(MemberId, bool)> {
         let id = self.table.find(name)?;
-        let record = self.table.get(id);
-        let concerns =
-            record.state.is_live() && identity >= record.identity && identity.epoch == record.identity.epoch;
-        (concerns && self.check_plausible(Some(id), identity)).then_some(id)
+        let Record { state, identity: listed, contact, .. } = *self.table.get(id);
+        let is_present = identity >= listed && identity.epoch == listed.epoch;
+        let concerns = state.is_live() && is_present && self.check_plausible(Some(id), identity);
+        let counts = concerns || state == MemberState::Suspect && contact.missed_last() && !is_present;
+        counts.then_some((id, concerns))
     }
 
     /// Suspects a member, unless it already is a suspect under this identity. Returns whether that changed anything.

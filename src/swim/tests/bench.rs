@@ -165,6 +165,10 @@ impl Bench {
         self.member(name).map(|member| (member.state, member.identity.incarnation))
     }
 
+    pub(super) fn is_live(&self, name: &str) -> bool {
+        self.standing(name).is_some_and(|(state, _)| state.is_live())
+    }
+
     /// Whether an update about a member is queued; empties the queue.
     pub(super) fn has_news(&mut self, name: &str) -> bool {
         let queued = self.node.table.find(name).is_some_and(|id| self.node.updates.contains(id));

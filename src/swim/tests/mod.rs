@@ -15,6 +15,7 @@ mod history;
 mod insider;
 mod introduce;
 mod leave;
+mod liar;
 mod life;
 mod metrics;
 mod moves;

@@ -43,10 +43,6 @@ fn none(_: SocketAddr) -> bool {
     false
 }
 
-fn is_live(bench: &Bench, name: &str) -> bool {
-    bench.standing(name).is_some_and(|(state, _)| state.is_live())
-}
-
 fn missed(bench: &Bench, name: &str) -> u32 {
     bench.node.table.find(name).map_or(0, |id| bench.node.table.get(id).contact.missed())
 }
@@ -111,7 +107,7 @@ fn a_dead_member_makes_no_room_in_a_full_table() {
             let at = [addr(5), addr(70_000 + step as usize)][step as usize / 20 % 2];
             say(&mut bench, "m1", addr(1), &[Message::Alive(alive("m5", step, at))]);
         }
-        listed += usize::from(is_live(&bench, "m5"));
+        listed += usize::from(bench.is_live("m5"));
     }
     assert!(listed < 6000, "m5 is dead, and listed as live for {} s of 1800 s", listed / 10);
 }
@@ -241,7 +237,7 @@ fn refutations_that_others_made_up_keep_no_dead_member_listed() {
         bench.pass(millis(100));
         answers_come_but_for(&mut bench, "m5", none);
         bench.events();
-        listed += usize::from(is_live(&bench, "m5"));
+        listed += usize::from(bench.is_live("m5"));
     }
     assert!(listed < 200, "m5 is dead, and listed as live for {} s of 60 s", listed / 10);
 }
@@ -318,7 +314,7 @@ fn in_a_siege_a_dead_member_is_listed_for_no_longer_than_its_suspicion_takes() {
         if step % 100 == 0 {
             say(&mut bench, "m13", addr(13), &[Message::Failed(failed("m16", 0))]);
         }
-        match is_live(&bench, "m16") {
+        match bench.is_live("m16") {
             true => longest = longest.max(step - *since.get_or_insert(step)),
             false => since = None,
         }
@@ -357,8 +353,8 @@ fn names_of_one_host_leave_room_for_others_that_return() {
         answers_come_but_for(&mut bench, "nobody", none);
         bench.events();
         if step % 10 == 0 {
-            away += usize::from(!is_live(&bench, "m5"));
-            if !is_live(&bench, "m5") {
+            away += usize::from(!bench.is_live("m5"));
+            if !bench.is_live("m5") {
                 say(&mut bench, "m5", addr(5), &[Message::Alive(alive("m5", 1 + step, addr(5)))]);
             }
         }
