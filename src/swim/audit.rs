@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use super::{
     anti_entropy::MAX_APART,
-    departures::MAX_LATELY_DEPARTED,
     flap::MAX_UNTOLD,
     introduce::MAX_ASKED,
+    lately_departed::MAX_LATELY_DEPARTED,
     member::{MemberId, MemberState, Record},
     moves::MAX_MOVES,
     node::Node,
@@ -55,8 +55,9 @@ impl Node {
         if let Some((what, length, bound)) = bounds.into_iter().find(|(_, length, bound)| length > bound) {
             return Err(format!("{length} {what}, more than {bound}"));
         }
-        let lately_departed = self.lately_departed.iter().copied();
-        let mut kept = lately_departed
+        let mut kept = self
+            .lately_departed
+            .ids()
             .chain(self.updates.subjects())
             .chain(self.timers.members())
             .chain(self.table.rings.out_of_turn().iter().copied());

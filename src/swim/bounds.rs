@@ -207,7 +207,7 @@ impl Node {
     /// hear of it: else the claimant could take the place.
     fn is_full(&self, arrival: &Arrival<'_>) -> bool {
         let (live, most) = (self.table.live(), self.config.max_members);
-        let has_place = arrival.known.is_some_and(|id| self.lately_departed.contains(&id));
+        let has_place = arrival.known.is_some_and(|id| self.lately_departed.contains(id));
         let returns = arrival.known.is_some_and(|id| !self.table.get(id).contact.may_be_made_up());
         let kept = match () {
             () if has_place => 0,

@@ -219,7 +219,7 @@ impl Node {
         self.timers.cancel(Timer::Reap(id));
         let past = self.table.get(id).view();
         self.settle(id, identity, addr, tags);
-        self.lately_departed.retain(|departed| *departed != id);
+        self.lately_departed.remove(id);
         self.note_refuted(id, past.state, identity);
         if past.identity.epoch == identity.epoch && past.state == MemberState::Failed {
             self.tell_verdict(id, &past);

@@ -2,7 +2,7 @@
 //!
 //! The identity of a departed member is kept for `forget_after`, so that no old update brings it back.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     claimant::Claimant,
@@ -16,10 +16,6 @@ use super::{
     verdict::Origin,
 };
 use crate::wire::message::{self, Departed, Failed, Left};
-
-/// Members that are told of their departure; of the host with the most, the first makes room. It learns of its departure by
-/// push/pull then.
-pub(super) const MAX_LATELY_DEPARTED: usize = 1024;
 
 /// A claim that a member departed.
 #[derive(Debug, Clone, Copy)]
@@ -150,14 +146,10 @@ impl Node {
         }
         // A member that did not say so itself is told, so that it can refute. One that never answered would not hear it, and may
         // be made up.
-        let is_real = !self.table.get(id).contact.may_be_made_up();
-        if old.is_live() && is_real && origin != Origin::Member && !self.lately_departed.contains(&id) {
-            if self.lately_departed.len() == MAX_LATELY_DEPARTED {
-                let first = self.first_of_most_on_one_host();
-                self.lately_departed.remove(first);
-                self.metrics.evicted_verdicts += 1;
-            }
-            self.lately_departed.push(id);
+        let contact = self.table.get(id).contact;
+        if old.is_live() && !contact.may_be_made_up() && origin != Origin::Member {
+            let has_evicted = self.lately_departed.add(id, contact.met_on_host);
+            self.metrics.evicted_verdicts += u64::from(has_evicted);
         }
         if old != state {
             self.remember_departure(id, origin);
@@ -236,24 +228,14 @@ impl Node {
         let name = &self.table.get(id).name;
         self.carrier.forget(name);
         self.flaps.note_told(name);
-        self.lately_departed.retain(|departed| *departed != id);
+        self.lately_departed.remove(id);
         self.table.forget(id);
-    }
-
-    /// Of the members that are told of their departure, the first of the host with the most: claims about members of one host
-    /// take no place from those of others.
-    fn first_of_most_on_one_host(&self) -> usize {
-        let host = |id: &MemberId| self.table.get(*id).contact.met_on_host;
-        let mut count = BTreeMap::<u32, usize>::new();
-        self.lately_departed.iter().for_each(|id| *count.entry(host(id)).or_default() += 1);
-        let most = count.values().max();
-        self.lately_departed.iter().position(|id| count.get(&host(id)) == most).unwrap_or_default()
     }
 
     pub(super) fn forget_old_departures(&mut self) {
         let (table, now, keep) = (&self.table, self.now, self.config.gossip_to_failed);
         self.lately_departed.retain(|id| {
-            let record = table.get(*id);
+            let record = table.get(id);
             !record.state.is_live() && now.since(record.since) < keep
         });
     }

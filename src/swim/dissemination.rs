@@ -96,7 +96,7 @@ impl Node {
         // One that departed, as often as if all were drawn alike, and in no member's place: departures can be made up.
         if departed > 0 && self.rng.usize(..met + departed) < departed * fanout {
             let pick = self.rng.usize(..departed);
-            self.tell_or_challenge(self.lately_departed[pick]);
+            self.tell_or_challenge(self.lately_departed.get(pick));
         }
         let mut picks = self.sample_met(fanout);
         let (mut told, mut suspected) = (0, 0);

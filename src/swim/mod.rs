@@ -49,6 +49,7 @@ mod hearsay;
 mod history;
 mod introduce;
 mod join;
+mod lately_departed;
 mod leave;
 mod member;
 mod metrics;

@@ -15,6 +15,7 @@ use super::{
     history::History,
     introduce::{MAX_ASKED, Unverified},
     join::Joins,
+    lately_departed::LatelyDeparted,
     leave::Leave,
     member::{Identity, Member, MemberId, MemberState, Record},
     metrics::Metrics,
@@ -120,8 +121,7 @@ pub struct Node {
     pub(super) last_stall: Duration,
     pub(super) updates: UpdateQueue<MemberId>,
     pub(super) pace: Pace,
-    /// Members that departed a moment ago, and may not know it.
-    pub(super) lately_departed: Vec<MemberId>,
+    pub(super) lately_departed: LatelyDeparted,
     /// Scratch memory for random picks.
     pub(super) picks: Vec<usize>,
     pub(super) prober: Prober,
@@ -184,7 +184,7 @@ impl Node {
             timers: Timers::default(),
             updates: UpdateQueue::default(),
             pace: Pace::default(),
-            lately_departed: Vec::new(),
+            lately_departed: LatelyDeparted::default(),
             picks: Vec::new(),
             prober: Prober::default(),
             relays: Relays::default(),

@@ -1,0 +1,85 @@
+//! The members that departed a moment ago and are told so: each may refute, and keeps its place in a full table meanwhile.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::member::MemberId;
+
+/// So many are told.
+pub(super) const MAX_LATELY_DEPARTED: usize = 1024;
+
+/// In the order of their departures, each with a hash of the host where it answered last.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct LatelyDeparted {
+    members: Vec<(MemberId, u32)>,
+}
+
+impl LatelyDeparted {
+    /// Adds a member, if it is not there already. If there are too many, the first one of the host with most makes room:
+    /// claims about the members of one host take no place from those of others. Returns whether one did.
+    pub(super) fn add(&mut self, id: MemberId, host: u32) -> bool {
+        if self.contains(id) {
+            return false;
+        }
+        let is_full = self.members.len() == MAX_LATELY_DEPARTED;
+        if is_full {
+            self.remove_first_of_largest();
+        }
+        self.members.push((id, host));
+        is_full
+    }
+
+    fn remove_first_of_largest(&mut self) {
+        let mut count = BTreeMap::<u32, usize>::new();
+        self.members.iter().for_each(|(_, host)| *count.entry(*host).or_default() += 1);
+        let most = count.values().max();
+        if let Some(at) = self.members.iter().position(|(_, host)| count.get(host) == most) {
+            self.members.remove(at);
+        }
+    }
+
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(MemberId) -> bool) {
+        self.members.retain(|(id, _)| keep(*id));
+    }
+
+    pub(super) fn remove(&mut self, id: MemberId) {
+        self.retain(|departed| departed != id);
+    }
+
+    pub(super) fn contains(&self, id: MemberId) -> bool {
+        self.members.iter().any(|(departed, _)| *departed == id)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// One of them, by its number.
+    pub(super) fn get(&self, at: usize) -> MemberId {
+        self.members[at].0
+    }
+
+    #[cfg(any(test, feature = "sim", fuzzing))]
+    pub(super) fn ids(&self) -> impl Iterator<Item = MemberId> {
+        self.members.iter().map(|(id, _)| *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_member_of_the_host_with_most_makes_room() {
+        let mut departed = LatelyDeparted::default();
+        assert!(!departed.add(MemberId(1), 1));
+        assert!((2..=MAX_LATELY_DEPARTED as u32).all(|id| !departed.add(MemberId(id), 2)));
+        assert!(!departed.add(MemberId(2), 2), "it is there already");
+        assert!(departed.add(MemberId(5000), 3));
+        assert_eq!(departed.len(), MAX_LATELY_DEPARTED);
+        assert!(departed.contains(MemberId(1)) && !departed.contains(MemberId(2)));
+        departed.remove(MemberId(1));
+        assert_eq!(departed.get(0), MemberId(3));
+    }
+}
