@@ -253,7 +253,7 @@ fn the_watch_ends_with_the_cluster_and_the_membership_can_still_be_read() {
 }
 
 #[test]
-fn a_cluster_that_is_dropped_before_its_start_ends_its_watches_and_releases_what_it_holds() {
+fn a_cluster_that_is_dropped_before_its_start_ends_its_watches_and_releases_its_discoveries() {
     in_time(|| {
         let alive = alive();
         let cluster = Cluster::new().with_discovery(Probe::new("never", &alive));

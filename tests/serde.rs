@@ -154,7 +154,7 @@ fn why_something_is_so_is_a_word_in_snake_case() {
 }
 
 #[test]
-fn what_a_node_says_of_itself_read_back_is_the_same() {
+fn explanations_status_and_entries_of_a_node_can_be_read_back() {
     let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0")).unwrap();
     let explained = node.explain("a");
     assert_eq!(from_value::<Explanation>(to_value(&explained).unwrap()).unwrap(), explained);
@@ -176,7 +176,7 @@ fn filters_and_names_of_peers_are_their_text() {
 }
 
 #[test]
-fn a_configuration_of_another_version_can_be_read_and_what_it_lacks_is_that_of_a_lan() {
+fn a_configuration_of_another_version_can_be_read_and_takes_missing_fields_from_lan() {
     let read = from_value::<Config>(json!({ "name": "a", "verifiers": 3, "not_known_here": 1 })).unwrap();
     assert_eq!((read.verifiers, read.max_datagram), (3, Config::lan("a").max_datagram));
     assert!(read.validate().is_ok());

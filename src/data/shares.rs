@@ -80,7 +80,7 @@ mod tests {
 
     /// Of a table whose largest item is not small, too.
     #[test]
-    fn what_reaches_the_half_may_lie_across_it_and_no_sum_wraps() {
+    fn an_item_may_lie_across_the_half_of_a_share_and_no_sum_wraps() {
         let (mut shares, most, one) = (Shares::default(), (usize::MAX, 1000), Some(Account::from(1)));
         while shares.has_room(one, (1, 300), most) {
             shares.add(one, (1, 300));

@@ -108,7 +108,7 @@ fn pinged(socket: &UdpSocket) -> Vec<u32> {
 }
 
 #[test]
-fn what_has_arrived_is_heard_before_anybody_is_judged_late() {
+fn datagrams_that_have_arrived_are_read_before_a_probe_times_out() {
     let mut config = GossipConfig::local("a").bind(([127, 0, 0, 1], 0));
     config.swim.probe_interval = Duration::from_millis(100);
     config.swim.probe_timeout = Duration::from_millis(40);
@@ -347,7 +347,7 @@ fn a_panic_in_a_call_ends_the_node_and_reaches_the_caller() {
 /// A sealed packet is then no longer than the configuration allows.
 #[cfg(feature = "encryption")]
 #[test]
-fn the_overhead_is_what_sealing_adds() {
+fn the_overhead_is_the_length_that_sealing_adds() {
     let ring = crate::Keyring::new(crate::Key::from([1; 32]));
     let config = |max_datagram| {
         let mut config = GossipConfig::local("a").bind(([127, 0, 0, 1], 0)).keyring(&ring);

@@ -102,7 +102,7 @@ fn a_caller_that_waits_for_members_of_a_leaving_node_gets_the_error_left() {
 }
 
 #[test]
-fn a_leave_that_nobody_confirms_is_a_line() {
+fn an_unconfirmed_leave_is_logged() {
     let a = start("a");
     let mut config = GossipConfig::local("b").bind(([127, 0, 0, 1], 0));
     config.swim.leave_timeout = Duration::from_millis(50);

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_cannot_send_to_is_no_candidate_and_ipv4_comes_first() {
+    fn addresses_that_others_cannot_send_to_are_no_candidates_and_ipv4_comes_first() {
         let ips = ["fd00::5", "fe80::1", "10.0.0.5", "0.0.0.0", "10.0.0.5"].map(|ip| ip.parse().unwrap());
         assert_eq!(texts(usable(ips)), ["10.0.0.5", "fd00::5"]);
         assert!(candidates().iter().all(|ip| !ip.is_loopback()));

@@ -284,7 +284,7 @@ fn of_a_member_that_never_rests_every_change_is_told_of() {
 }
 
 #[test]
-fn what_is_held_back_is_told_when_the_node_ends() {
+fn lines_that_are_held_back_are_written_when_the_node_ends() {
     let mut bench = Bench::new();
     for n in 0..=WINDOW_LINES {
         bench.event(2_000, &joined(&format!("n{n:03}")));

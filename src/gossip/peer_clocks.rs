@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waited_while_this_node_was_held_up_tells_nothing() {
+    fn datagrams_that_waited_while_this_node_was_paused_show_no_clock_difference() {
         let mut bench = Bench::default();
         bench.run(20, &[("b", 0), ("c", 0)]);
         bench.now += 20_000;

@@ -127,7 +127,7 @@ impl Rig {
 }
 
 #[test]
-fn what_happens_is_written_within_moments_and_the_rest_at_the_end() {
+fn events_are_written_within_moments_and_the_rest_at_the_end() {
     let mut rig = Rig::start(LONG, LONG);
     rig.until("it is made", |rig| rig.disk.disk().file().is_some());
     rig.joins("first");

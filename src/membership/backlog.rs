@@ -190,7 +190,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn what_waits_is_within_its_limits_and_the_fold_is_exactly_what_is_not_known_yet(
+        fn waiting_changes_are_within_their_limits_and_the_fold_is_exactly_the_unread_rest(
             (changes, names) in (0..4usize, 0..6usize),
             steps in prop::collection::vec((prop::collection::vec(("[a-j]", 0..4usize), 0..6), 0..3usize), 1..100),
         ) {

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_is_accepted_runs() {
+    fn every_accepted_configuration_runs() {
         for seed in crate::sim::tests::seeds(400) {
             let outcome = try_config(seed);
             assert!(outcome.is_ok(), "seed {seed}: {outcome:?} with {:#?}", draw(seed));

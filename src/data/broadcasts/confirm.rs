@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_to_ask_is_an_answer() {
+    fn a_broadcast_without_recipients_is_answered_at_once() {
         let (mut confirmations, (caller, told)) = (Confirmations::default(), bounded(1));
         confirmations.open(BEGIN, item("me", 1, 1), LIMIT, Vec::new(), caller);
         assert_eq!(told.try_recv(), Ok(Outcome::default()));
@@ -433,7 +433,7 @@ mod tests {
 
     /// A caller may arrive between the end and the time at which it notices the end.
     #[test]
-    fn after_the_end_nobody_waits() {
+    fn a_caller_that_comes_after_the_end_is_disconnected_at_once() {
         let (mut confirmations, (caller, told)) = (Confirmations::default(), bounded(1));
         confirmations.close();
         confirmations.open(BEGIN, item("me", 1, 1), LIMIT, vec![life("a", 1)], caller);
@@ -503,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_one_host_keep_nobody_elses_broadcasts_unconfirmed() {
+    fn names_of_one_host_leave_room_for_confirms_to_other_hosts() {
         let mut pending = PendingConfirms::default();
         (0..1_000).for_each(|origin| pending.add(BEGIN, &life("o", origin), Some(1.into()), 1, SPREAD));
         let other = life("b", 1);

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_up_is_read_before_it_is_confirmed() {
+    fn a_given_up_broadcast_is_read_before_it_is_confirmed() {
         let ((node, mut all), a) = (behind(), tests::life("a", 1));
         assert_eq!(asked(&node, &mut all, &a, 1), (vec![], true), "it came");
         assert_eq!(asked(&node, &mut all, &a, 100), (vec![(100, false)], true));

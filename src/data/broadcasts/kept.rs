@@ -93,7 +93,7 @@ mod tests {
 
     /// More was sent while the node was down than a window holds.
     #[test]
-    fn what_was_sent_while_a_node_was_down_is_not_told_to_be_lost() {
+    fn broadcasts_sent_while_a_node_was_down_are_not_reported_as_lost() {
         let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);
         let node = Node::new(Config::lan("me"), start, Time::ZERO);
         let mut all = Broadcasts::new(&node);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_file_says_is_restored_or_passed_over() {
+    fn any_heads_in_a_file_are_restored_or_skipped() {
         let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);
         let node = Node::new(Config::lan("me"), start, Time::ZERO);
         let mut all = Broadcasts::new(&node);

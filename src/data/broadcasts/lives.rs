@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_back_of_many_names_is_bounded_and_the_rest_is_handed_out() {
+    fn broadcasts_held_back_for_many_names_are_bounded_and_the_rest_is_handed_out() {
         let (node, mut all) = broadcasts();
         for i in 0..60 {
             hold(&mut all, &node, &format!("x{i}"), 1);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_held_back_of_a_life_that_makes_room_is_handed_out() {
+    fn broadcasts_held_back_for_an_evicted_life_are_handed_out() {
         let (node, mut all) = broadcasts();
         hold(&mut all, &node, "a", 1);
         assert_eq!(all.poll_delivery(), None);

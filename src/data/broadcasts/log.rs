@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn one_host_has_all_of_it_until_others_need_their_part_whatever_names_it_has() {
+    fn one_host_may_fill_the_log_under_any_names_until_others_need_their_share() {
         let mut log = Log::default();
         let count = |log: &Log, name| log.of(&life(name, 1)).count();
         (1..=400).for_each(|seq| _ = log.push(BEGIN, item("loud", 1, seq)));

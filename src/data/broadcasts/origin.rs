@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn later_ones_wait_for_what_is_missing_and_then_tell_the_gap() {
+    fn later_broadcasts_wait_for_missing_ones_and_then_report_the_gap() {
         let mut rig = Rig::new();
         assert_eq!(rig.take(BEGIN, [1, 1, 3, 5]), "1");
         assert_eq!(rig.heard.due(), Some(BEGIN + ASK_AFTER));
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_an_earlier_one_is_not_kept_and_comes_in_the_next_life() {
+    fn a_broadcast_that_waits_for_an_earlier_one_is_not_kept_and_comes_in_the_next_life() {
         let mut rig = Rig::new();
         assert_eq!(
             (rig.take(BEGIN, [1, 2, 4]), rig.heard.take_change()),
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_come_within_a_minute_is_lost() {
+    fn a_broadcast_that_is_missing_for_a_minute_is_lost() {
         let mut rig = Rig::new();
         assert_eq!(rig.take(BEGIN, [3]), "");
         assert_eq!(rig.expire(BEGIN + HOLD).0, "3+2");
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn what_members_cannot_give_and_nobody_does_is_lost_soon() {
+    fn a_broadcast_that_no_member_can_give_is_lost_soon() {
         let mut rig = Rig::new();
         assert_eq!(rig.take(BEGIN, [1, 2, 90, 91]), "1 2");
         rig.heard.note_ungiven(BEGIN, &Window::up_to(50));
@@ -454,7 +454,7 @@ mod tests {
 
     /// A member that has just joined takes over what others know, with a large one that is still on its way.
     #[test]
-    fn what_was_taken_over_and_comes_after_all_is_late_only_after_a_later_one() {
+    fn a_broadcast_taken_over_from_others_is_late_only_after_a_later_one_was_read() {
         let mut rig = Rig::new();
         assert_eq!(rig.take(BEGIN, [1]), "1");
         rig.heard.take_over(&Window::up_to(3), &mut rig.out);

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn many_names_of_one_host_push_out_what_is_theirs() {
+    fn many_names_of_one_host_evict_only_each_other() {
         let mut past = Past::default();
         assert_eq!(past.add(at(1), &"b".into(), Some(2.into())), None);
         for i in 0..2 * MAX_PAST as u64 {

@@ -285,7 +285,7 @@ mod tests {
 
     /// Answers to pings carry queued items, so without this bound each ping could cause a pass over the whole queue.
     #[test]
-    fn what_need_not_be_told_is_no_work_for_packets_that_do_not_count() {
+    fn needless_items_cost_bounded_work_in_packets_that_do_not_count() {
         let mut queue = Queue::default();
         (1..=MAX_QUEUED as u64).for_each(|seq| _ = queue.push(item("a", 1, seq)));
         let mut offers = 0;
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_count_as_a_transmission_leaves_all_where_it_is() {
+    fn a_packet_that_does_not_count_leaves_all_items_where_they_are() {
         let mut queue = Queue::default();
         (1..=20).for_each(|seq| _ = queue.push(item("a", 1, seq)));
         for _ in 0..9 {
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_drops_what_was_sent_most_often() {
+    fn a_full_queue_drops_the_item_that_was_sent_most_often() {
         let mut queue = Queue::default();
         queue.push(item("a", 1, 1));
         draw(&mut queue, 9, 1);
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn many_names_on_one_host_push_out_what_is_theirs() {
+    fn many_names_on_one_host_evict_only_their_own_items() {
         let mut queue = Queue::default();
         queue.push(item("b", 1, 1));
         draw(&mut queue, 9, 1);
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_recipient_has_keeps_nothing_else_out_for_long() {
+    fn items_that_the_recipient_has_do_not_hold_others_back_for_long() {
         let mut queue = Queue::default();
         (1..=100).for_each(|seq| _ = queue.push(item("a", 1, seq)));
         queue.push(item("b", 1, 1));

@@ -259,7 +259,7 @@ mod tests {
         }
 
         #[test]
-        fn what_another_knows_can_be_given_up(ours in prop::collection::btree_set(1..400_u64, 0..60), theirs in prop::collection::btree_set(1..400_u64, 0..60)) {
+        fn numbers_that_another_window_knows_can_be_given_up(ours in prop::collection::btree_set(1..400_u64, 0..60), theirs in prop::collection::btree_set(1..400_u64, 0..60)) {
             let of = |set: &BTreeSet<u64>| {
                 let mut window = Window::default();
                 set.iter().for_each(|seq| _ = window.insert(*seq));

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_and_names_of_one_host_keep_nobody_elses_keys_back() {
+    fn the_queue_is_bounded_and_names_of_one_host_do_not_hold_back_keys_of_others() {
         let mut waiting = Waiting::default();
         let push = |waiting: &mut Waiting, host: u32, i: usize| {
             waiting.push(&format!("{host}/{i}").into(), &"k".into(), Some(host.into()))

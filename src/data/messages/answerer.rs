@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_no_room_to_remember_is_not_answered_as_a_copy_may_find_room() {
+    fn a_message_that_finds_no_room_in_the_memory_is_not_answered_as_a_copy_may_find_room() {
         let mut answerer = Answerer::default();
         for sender in 0..65_536 {
             assert_eq!(take_in(&mut answerer, 0, &sender.to_string()), Some(Status::NoReader));

@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_life_goes_on_in_the_slots_and_one_that_was_a_lie_keeps_nobody_out() {
+    fn a_later_life_goes_on_in_the_slots_and_a_forged_life_keeps_none_out() {
         let (mut memory, from) = (Memory::default(), life("a"));
         let lie = Life { epoch: 1 << 61, ..from.clone() };
         let id = AskId { slot: 0, epoch: lie.epoch, number: u64::MAX };
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_of_a_sender_that_moves_counts_for_its_host_of_then() {
+    fn entries_of_a_sender_that_moves_count_for_its_former_host() {
         let (mut memory, day) = (Memory::default(), Duration::from_secs(86_400));
         let names: Vec<_> = (0..600).map(|i| life(&i.to_string())).collect();
         let mut admit = |at, from: &Life, host: u32| {
@@ -380,7 +380,7 @@ mod tests {
 
     /// If it were looked for among all, this would take minutes.
     #[test]
-    fn what_makes_room_is_found_at_once_however_many_older_answers_there_are() {
+    fn the_entry_to_evict_is_found_at_once_among_any_number_of_older_answers() {
         let (mut memory, day) = (Memory::default(), Duration::from_secs(86_400));
         let all = |memory: &mut Memory, at: Time, host: u32, names: u32, entry: &Entry| {
             for name in 0..names {

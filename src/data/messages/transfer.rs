@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_received_but_not_kept() {
+    fn a_payload_that_is_too_long_is_received_but_not_kept() {
         assert_eq!(arrives(&vec![7; MAX_MESSAGE]).map(|payload| payload.len()), Some(MAX_MESSAGE));
         assert_eq!(arrives(&vec![7; MAX_MESSAGE + 1]), None);
         let mut receiver = asker();
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_turn_is_refused() {
+    fn heads_and_chunks_out_of_turn_are_refused() {
         let head = || Head::Answer { epoch: 1, id: 1, status: Status::Answered };
         assert_eq!(Transfers::default().take_chunk(stream(), b"x").err(), Some(Malformed));
         assert_eq!(Transfers::default().take_head(stream(), head(), 1).err(), Some(Malformed));

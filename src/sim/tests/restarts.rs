@@ -130,7 +130,7 @@ fn a_clock_that_was_set_back_makes_no_life_older_than_the_one_before() {
 }
 
 #[test]
-fn a_node_whose_file_is_lost_is_found_by_those_that_remember_it() {
+fn a_node_whose_file_is_lost_is_found_by_the_members_that_remember_it() {
     let mut world = cluster(1, 5, false);
     world.crash(2);
     world.run_until("it has failed", 60 * SECOND, |world| world.all_see(4));

@@ -51,7 +51,7 @@ fn a_node_that_answered_by_stream_alone_is_probed_once_more_at_once() {
 }
 
 #[test]
-fn what_is_asked_for_by_stream_is_never_answered_by_datagram() {
+fn a_request_by_stream_is_never_answered_by_datagram() {
     let mut bench = Bench::new(3);
     let token = bench.node.token_for("m1", addr(1));
     let request = Message::PingReq(PingReq { seq: 5, target: "m2", window_ms: 500 });

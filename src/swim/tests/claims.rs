@@ -313,7 +313,7 @@ fn tombstones_keep_their_age_when_passed_on_and_old_ones_are_not_taken() {
 }
 
 #[test]
-fn claims_about_ourselves_are_refuted_above_what_was_claimed() {
+fn claims_about_this_node_are_refuted_above_the_claimed_incarnation() {
     type Claim = fn(&mut Bench);
     let cases: [(&str, Claim, u64); 9] = [
         ("suspect 0", |b| _ = b.receive(&suspect("me", 0, &["m1"])), 1),
@@ -361,7 +361,7 @@ fn jumps_beyond_the_bound_are_dropped_and_counted_and_nothing_wraps() {
 const YEARS: u64 = 365 * 24 * 3600 * 1000;
 
 #[test]
-fn whatever_others_may_believe_of_a_member_it_can_refute() {
+fn a_member_can_refute_the_greatest_accusation_that_others_accept() {
     // The greatest accusation that anybody takes, of the life that is known and of one to come.
     for (epoch, incarnation) in [(EPOCH, 1 << 20), (EPOCH + 1, 1 << 40), (4_102_444_800_000 + 25 * YEARS, 3)]
     {
@@ -400,7 +400,7 @@ fn a_node_that_heard_of_no_lie_believes_the_refutation_of_many_that_add_up() {
 }
 
 #[test]
-fn a_member_refutes_what_others_were_led_to_believe_step_by_step() {
+fn a_member_refutes_an_incarnation_that_others_accepted_step_by_step() {
     let (mut victim, mut observer) = (Bench::new(1), Bench::new(1));
     observer.receive(&alive("me2", 0, addr(9)));
     for steps in 1..=3 {
@@ -527,7 +527,7 @@ fn one_datagram_causes_at_most_one_answer() {
 }
 
 #[test]
-fn what_waits_to_be_sent_is_bounded() {
+fn datagrams_that_wait_to_be_sent_are_bounded() {
     let mut bench = Bench::new(1);
     for _ in 0..5000 {
         bench.receive(&Ping { seq: 1, target: "me" });
@@ -630,7 +630,7 @@ fn a_suspect_hears_of_the_suspicion_first_from_the_node_that_probes_it() {
 }
 
 #[test]
-fn tables_are_bounded_and_what_is_shed_is_counted() {
+fn tables_are_bounded_and_evictions_are_counted() {
     let mut config = Config::lan("me");
     (config.max_members, config.max_departed, config.max_reconnects) = (5, 3, 2);
     let mut bench = Bench::with(config, 4);

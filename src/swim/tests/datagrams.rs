@@ -103,7 +103,7 @@ fn asked(sent: &[(SocketAddr, Vec<u8>)]) -> Vec<u32> {
 }
 
 #[test]
-fn whatever_a_datagram_says_it_causes_at_most_one() {
+fn a_datagram_with_any_content_causes_at_most_one() {
     for seed in 0..4000 {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut bench = bench(&mut rng);
@@ -122,7 +122,7 @@ fn whatever_a_datagram_says_it_causes_at_most_one() {
 }
 
 #[test]
-fn each_message_alone_causes_at_most_one_whoever_sends_it() {
+fn each_message_alone_causes_at_most_one_datagram_from_any_sender() {
     for seed in 0..20_000 {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut bench = bench(&mut rng);
@@ -150,7 +150,7 @@ fn an_unverified_peer_gets_no_more_bytes_than_it_sent() {
 
 /// Answers have a length of their own; a ping of a short name is shorter than some.
 #[test]
-fn a_short_name_gives_nobody_more_bytes_than_it_sent() {
+fn an_answer_to_a_ping_of_a_short_name_is_no_longer_than_the_ping() {
     for name in ["a", "bb", "ccc"] {
         for (caller, token) in [("x", 0), ("x", 9), ("m1", 0), ("m1", 9)] {
             let mut bench = Bench::with(Config::lan(name), MEMBERS);
@@ -200,7 +200,7 @@ fn an_introduction_causes_no_more_bytes_than_it_has() {
 /// Whoever speaks in a member's name without its token has the member pinged for proof. What waits to be told is neither
 /// sent nor counted as sent for that: its sender could choose who hears of it, and who does not.
 #[test]
-fn what_is_not_proven_has_a_member_told_nothing() {
+fn an_unproven_datagram_has_its_claimed_sender_told_nothing() {
     let mut bench = Bench::new(MEMBERS);
     bench.receive(&alive("new", 0, addr(7)));
     let (now, token) = (bench.now, bench.node.token_for("m1", addr(1)));

@@ -45,7 +45,7 @@ fn a_crash_among_members_that_have_not_met_is_known_as_soon_as_in_an_old_cluster
 }
 
 #[test]
-fn without_faults_nobody_is_ever_suspected_and_each_sends_two_packets_a_period() {
+fn without_faults_no_member_is_ever_suspected_and_each_sends_two_packets_a_period() {
     let mut world = converged(5, 16);
     let before = world.datagrams();
     world.run_for(secs(100));
@@ -58,7 +58,7 @@ fn without_faults_nobody_is_ever_suspected_and_each_sends_two_packets_a_period()
 }
 
 #[test]
-fn a_dead_peer_among_healthy_relays_costs_nobody_health() {
+fn a_dead_peer_among_healthy_relays_raises_no_health_score() {
     let mut world = converged(6, 6);
     world.net.latency = Latency::Uniform(millis(20), millis(40));
     world.crash(5);
@@ -140,7 +140,7 @@ fn a_stream_keeps_a_member_alive_when_all_datagrams_are_lost_and_that_is_counted
 }
 
 #[test]
-fn a_paused_node_that_wakes_accuses_nobody_and_refutes_what_was_said() {
+fn a_paused_node_that_wakes_accuses_no_member_and_refutes_accusations() {
     for seed in 0..10 {
         let mut world = converged(seed, 10);
         world.pause(3, millis(1300 + 650 * seed));
@@ -180,7 +180,7 @@ fn refutations_when_nothing_reaches_one_for_a_while(seed: u64) -> u64 {
 }
 
 #[test]
-fn ten_percent_loss_fails_nobody() {
+fn ten_percent_loss_fails_no_member() {
     let mut world = converged(12, 20);
     world.net.lose(0.10);
     world.run_for(secs(600));
@@ -213,7 +213,7 @@ fn the_mean_time_to_the_first_failing_probe_is_one_period() {
 }
 
 #[test]
-fn a_single_node_that_nobody_answers_is_alone_and_sends_nothing() {
+fn a_single_node_without_seeds_sends_nothing() {
     let mut world = World::new(1);
     world.start(Config::lan("a"), addr(0), vec![]);
     world.run_for(secs(3600));
@@ -240,7 +240,7 @@ fn a_node_that_misses_the_verdict_learns_it_from_the_next_sync() {
 
 /// Others say again and again that a member is there which is not.
 #[test]
-fn what_others_say_does_not_keep_a_dead_member_listed() {
+fn claims_of_others_do_not_keep_a_dead_member_listed() {
     let mut bench = Bench::new(3);
     let mut lies = 0;
     // Nobody answers; m1 and m3 are heard from all the same.
@@ -264,7 +264,7 @@ fn what_others_say_does_not_keep_a_dead_member_listed() {
 
 /// The same, a few times in each probe round: that it lives elsewhere by now, or another life of it.
 #[test]
-fn what_others_say_does_not_keep_a_dead_member_listed_elsewhere_or_as_another_life() {
+fn claims_of_others_do_not_keep_a_dead_member_listed_elsewhere_or_as_another_life() {
     for moves in [true, false] {
         let mut bench = Bench::new(3);
         let mut lies = 0;
@@ -285,7 +285,7 @@ fn what_others_say_does_not_keep_a_dead_member_listed_elsewhere_or_as_another_li
 }
 
 #[test]
-fn when_most_of_a_cluster_vanishes_the_rest_finds_out_and_fails_nobody_else() {
+fn when_most_of_a_cluster_vanishes_the_rest_finds_out_and_fails_no_live_member() {
     for (seed, n) in [(61, 50), (62, 50), (63, 110), (64, 220)] {
         let mut world = converged(seed, n);
         world.run_for(secs(30));
@@ -363,7 +363,7 @@ fn the_witness_does_not_vouch_for_the_target() {
 }
 
 #[test]
-fn where_most_are_suspected_what_a_relay_did_not_hear_confirms() {
+fn where_most_are_suspected_a_nack_of_a_relay_confirms_the_suspicion() {
     for most in [false, true] {
         let mut bench = Bench::new(20);
         for suspected in 8..if most { 20 } else { 10 } {
@@ -395,7 +395,7 @@ fn a_node_that_expects_fewer_confirmations_than_before_waits_no_longer_than_they
 }
 
 #[test]
-fn without_indirect_probes_nobody_is_asked_to_relay() {
+fn without_indirect_probes_no_member_is_asked_to_relay() {
     let mut config = Config::lan("me");
     config.indirect_probes = 0;
     let mut bench = Bench::with(config, 5);

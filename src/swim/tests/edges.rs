@@ -90,7 +90,7 @@ fn a_member_that_claims_to_move_takes_no_other_s_place() {
 }
 
 #[test]
-fn nobody_else_is_at_a_nodes_own_address() {
+fn no_other_member_is_listed_at_a_nodes_own_address() {
     let mut bench = Bench::new(1);
     bench.receive(&alive("ghost", 0, addr(0)));
     bench.receive(&alive("m1", 1, addr(0)));
@@ -104,7 +104,7 @@ const SAME_MARK: [&str; 5] =
 
 /// Names with one mark cost seconds to find. Those that never answered make room, those that did do not.
 #[test]
-fn made_up_names_of_one_mark_keep_nobody_out() {
+fn made_up_names_of_one_mark_keep_no_real_member_out() {
     for (state, met, by_another, by_itself) in [
         (Failed, false, true, true),
         (Alive, false, false, true),
@@ -490,7 +490,7 @@ fn updates_go_in_rounds_to_members_that_have_answered() {
 }
 
 #[test]
-fn relays_are_picked_from_those_that_have_answered_if_there_are_any() {
+fn relays_are_picked_from_members_that_have_answered_if_there_are_any() {
     for (answered, picked) in [(0, &["x1", "x2", "x3", "x4"][..]), (2, &["m1", "m2"])] {
         let mut bench = Bench::new(answered);
         for (i, name) in ["x1", "x2", "x3", "x4"].into_iter().enumerate() {
@@ -567,7 +567,7 @@ fn every_byte_that_came_is_counted_once() {
 }
 
 #[test]
-fn what_has_no_place_in_a_stream_ends_it_and_is_counted() {
+fn a_message_that_has_no_place_in_a_stream_ends_it_and_is_counted() {
     let mut bench = Bench::new(1);
     for (times, said) in [packet_of(&Ack { seq: 1 }), packet_of(&message::End {})].iter().enumerate() {
         let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
@@ -578,7 +578,7 @@ fn what_has_no_place_in_a_stream_ends_it_and_is_counted() {
 }
 
 #[test]
-fn the_audit_notices_what_a_driver_left_behind() {
+fn the_audit_notices_outputs_that_a_driver_left_behind() {
     let mut bench = Bench::new(1);
     assert_eq!(bench.node.audit(), Ok(()));
     bench.receive(&message::Ping { seq: 1, target: "me" });
@@ -590,7 +590,7 @@ fn the_audit_notices_what_a_driver_left_behind() {
 }
 
 #[test]
-fn a_past_life_that_is_silent_is_outlived_while_nobody_knows_this_one() {
+fn a_silent_past_life_is_superseded_only_while_no_member_knows_this_one() {
     let past = Identity { epoch: EPOCH + 5, incarnation: 2 };
     for (starting, epoch) in [(true, EPOCH + 6), (false, EPOCH)] {
         let mut bench = Bench::new(0);

@@ -51,7 +51,7 @@ fn a_node_that_failed_once_comes_back_at_once() {
 }
 
 #[test]
-fn a_verdict_that_somebody_made_up_is_refuted_at_once_however_often_it_comes() {
+fn a_forged_verdict_is_refuted_at_once_however_often_it_comes() {
     let mut bench = Bench::new(5);
     for times in 1..=5 {
         let incarnation = bench.node.local().identity.incarnation;
@@ -117,7 +117,7 @@ fn an_absence_is_not_renewed_as_soon_as_it_is_over() {
 }
 
 #[test]
-fn an_away_node_tells_nobody_that_it_is_alive() {
+fn an_away_node_tells_no_member_that_it_is_alive() {
     for (trouble, shown) in [(false, true), (true, false)] {
         let mut bench = once_failed(5, trouble);
         bench.receive(&suspect("me", 1, &["m1"]));
@@ -134,7 +134,7 @@ fn an_away_node_tells_nobody_that_it_is_alive() {
 
 /// The search found two who each held the other failed and itself unwell, for ever.
 #[test]
-fn a_node_that_has_nobody_left_to_probe_becomes_well_and_comes_back() {
+fn a_node_that_has_no_member_left_to_probe_becomes_well_and_comes_back() {
     let mut bench = once_failed(1, true);
     bench.node.health.degrade(7, HealthDoubt::Silence, bench.now);
     bench.receive(&suspect("me", 1, &["m1"]));

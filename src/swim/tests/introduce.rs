@@ -165,7 +165,7 @@ fn a_token_is_compared_with_one_introduction() {
 }
 
 #[test]
-fn tokens_of_introductions_do_not_count_from_elsewhere_while_somebody_guesses() {
+fn tokens_of_introductions_do_not_count_from_elsewhere_while_an_attacker_guesses() {
     let mut bench = Bench::new(1);
     let token = bench.node.token_for("x", addr(50));
     for guess in (1..400).chain([token]) {
@@ -179,7 +179,7 @@ fn tokens_of_introductions_do_not_count_from_elsewhere_while_somebody_guesses() 
 }
 
 #[test]
-fn a_token_is_sent_to_nobody_but_where_its_member_lives() {
+fn a_token_is_sent_only_to_the_address_of_its_member() {
     let mut bench = Bench::new(2);
     for (name, home) in [("x", addr(98)), ("m2", addr(2))] {
         messages(&introduce(&mut bench, UNVERIFIED, name, 0, home), |message| {
@@ -225,7 +225,7 @@ fn unverified_peers_that_never_answer_cost_a_bounded_number_of_places() {
 }
 
 #[test]
-fn the_name_of_a_live_member_passes_to_a_caller_elsewhere_only_if_nobody_answers_to_it() {
+fn the_name_of_a_live_member_passes_to_a_caller_elsewhere_only_if_its_holder_is_silent() {
     for (answers, home) in [(true, addr(2)), (false, addr(UNVERIFIED))] {
         let mut bench = Bench::new(3);
         call(

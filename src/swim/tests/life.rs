@@ -81,7 +81,7 @@ fn without_loss_a_leave_takes_milliseconds() {
 }
 
 #[test]
-fn a_leaver_does_not_come_back_by_what_is_said_about_it() {
+fn a_leaver_does_not_come_back_by_claims_of_others() {
     let mut world = converged(8, 5);
     world.with(4, |node, now| node.leave(now));
     world.run_for(secs(100));
@@ -296,7 +296,7 @@ fn a_node_that_is_displaced_says_nothing_of_itself_until_the_name_is_its_own_aga
 }
 
 #[test]
-fn a_restart_without_seeds_is_known_to_all_as_soon_as_somebody_pings_it() {
+fn a_restart_without_seeds_is_known_to_all_as_soon_as_a_member_pings_it() {
     for (seed, n) in [(41, 4), (42, 20), (43, 100)] {
         let mut world = converged(seed, n);
         world.run_for(secs(60));
@@ -316,7 +316,7 @@ fn a_restart_without_seeds_is_known_to_all_as_soon_as_somebody_pings_it() {
 }
 
 #[test]
-fn when_many_leave_at_once_those_that_stay_hear_of_every_leave() {
+fn when_many_leave_at_once_the_rest_hears_of_every_leave() {
     for (seed, n, stay) in [(51, 8, 1), (52, 16, 1), (53, 100, 3), (54, 100, 10)] {
         let mut world = converged(seed, n);
         world.run_for(secs(60));

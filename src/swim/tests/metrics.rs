@@ -27,7 +27,7 @@ fn next_ping(bench: &mut Bench) -> (std::net::SocketAddr, u32) {
 }
 
 #[test]
-fn members_are_counted_by_state_and_what_they_do_once() {
+fn members_are_counted_by_state_and_each_change_is_counted_once() {
     let mut bench = Bench::new(4);
     let before = bench.node.metrics();
     assert_eq!((before.member_joins, before.alive_members, before.live_members), (4, 5, 5));
@@ -77,7 +77,7 @@ fn accusations_of_this_node_are_counted_unless_they_are_outdated() {
 }
 
 #[test]
-fn a_node_that_has_left_is_itself_among_those_that_left() {
+fn a_node_that_has_left_counts_itself_as_left() {
     let mut bench = Bench::new(2);
     bench.node.leave(bench.now);
     bench.pass(secs(5));
@@ -119,7 +119,7 @@ fn every_answered_probe_of_a_healthy_cluster_is_measured() {
 }
 
 #[test]
-fn what_a_join_has_no_room_for_is_counted() {
+fn seeds_and_joins_that_find_no_room_are_counted() {
     let mut bench = Bench::new(0);
     let addrs: Vec<_> =
         (1..=1_100u16).map(|port| std::net::SocketAddr::from(([10, 9, 9, 9], port))).collect();

@@ -136,7 +136,7 @@ fn a_claimed_move_counts_for_the_claimant_s_host() {
 
 /// Where a member is, it says itself: so it would have as many shares as it says addresses.
 #[test]
-fn what_a_member_says_counts_for_where_it_answered_wherever_it_says_to_be() {
+fn claims_of_a_member_count_for_the_host_where_it_answered() {
     let mut bench = Bench::new(90);
     bench.pass(millis(10));
     let lie = |bench: &mut Bench, who: usize, of: std::ops::Range<usize>| {
@@ -171,7 +171,7 @@ fn of_two_claims_at_one_address_the_greater_counts_in_either_order() {
 }
 
 #[test]
-fn what_waits_for_an_answer_is_counted_as_it_is() {
+fn moves_that_wait_for_an_answer_are_counted() {
     let mut bench = Bench::new(4);
     assert_eq!(bench.node.moves.len(), 0);
     bench.receive(&alive("m2", 1, addr(66))).receive(&alive("m3", 1, addr(67)));
@@ -226,7 +226,7 @@ fn a_node_that_is_claimed_to_be_another_life_answers_with_its_own_alive() {
 
 /// While a member is asked whether it is who it is said to be, another says more of it: its answer is about what it was told.
 #[test]
-fn what_is_said_while_a_member_is_asked_is_not_what_it_consents_to() {
+fn an_answer_does_not_confirm_a_claim_that_came_after_the_question() {
     let mut bench = Bench::new(12);
     let tags = crate::wire::Tags::new([("k", "evil")]).unwrap();
     // True: m5 took a later epoch, of which this node has not heard.

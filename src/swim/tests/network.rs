@@ -51,7 +51,7 @@ fn a_member_that_missed_all_updates_gets_them_by_the_digests_in_probes() {
 }
 
 #[test]
-fn of_tables_that_differ_a_little_only_those_parts_are_exchanged() {
+fn of_tables_that_differ_a_little_only_the_differing_buckets_are_exchanged() {
     let n = 300;
     let mut world = converged(8, n);
     // No update of the change reaches host 9; it learns of it by an exchange alone.

@@ -98,7 +98,7 @@ fn a_holder_of_the_name_that_was_not_asked_is_not_taken_for_silent() {
 
 /// The answer to the datagram that causes a question goes out at once, and the ping of the question when its stream begins.
 #[test]
-fn a_holder_of_the_name_that_refuses_streams_is_asked_by_datagram_whatever_caused_the_question() {
+fn a_holder_of_the_name_that_refuses_streams_is_asked_by_datagram_for_any_question() {
     let mut bench = Bench::new(3);
     let own = bench.node.local().identity;
     let (m1, holder) = (bench.node.token_for("m1", addr(1)), addr(66));
@@ -203,7 +203,7 @@ fn asking() -> (Bench, crate::swim::StreamId, Vec<u8>, Vec<u8>) {
 
 /// The other address is one of this host, so that the question comes back: by either way that is no answer of another.
 #[test]
-fn a_question_that_reaches_the_node_itself_finds_nobody_there() {
+fn a_question_that_reaches_the_node_itself_finds_no_other_holder() {
     for by_stream in [false, true] {
         let (mut bench, question, frame, ping) = asking();
         if by_stream {

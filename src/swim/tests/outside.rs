@@ -132,7 +132,7 @@ fn records_of_one_mark_are_few() {
 
 /// Whoever has one member probed out of turn for ever, the others get every other round at least.
 #[test]
-fn nobody_can_keep_members_from_being_probed() {
+fn probes_out_of_turn_do_not_keep_other_members_from_being_probed() {
     let mut bench = Bench::new(5);
     let mut probed = HashMap::<SocketAddr, u32>::new();
     for _ in 0..60 {
@@ -260,7 +260,7 @@ fn a_question_about_a_holder_that_has_moved_meanwhile_decides_nothing() {
 }
 
 #[test]
-fn updates_go_to_nobody_but_to_members_at_their_own_address() {
+fn updates_go_only_to_members_at_their_own_address() {
     let mut bench = Bench::new(3);
     for i in 0..40 {
         bench.sync(Message::Alive(alive(&format!("z{i}"), 0, addr(100 + i))));
@@ -298,7 +298,7 @@ fn a_node_that_cannot_be_reached_by_datagram_comes_back_by_stream() {
 }
 
 #[test]
-fn a_ping_is_answered_whatever_comes_with_it() {
+fn a_ping_is_answered_whichever_claim_comes_with_it() {
     let mut bench = Bench::new(3);
     let token = bench.node.token_for("m1", addr(1));
     let sent = say(&mut bench, "m1", addr(1), token, &[ping(), Message::Alive(alive("me", 9, addr(60)))]);
@@ -308,7 +308,7 @@ fn a_ping_is_answered_whatever_comes_with_it() {
 
 /// Asked about a other holder, then accused: ours is later than what the other holder claimed when it answers.
 #[test]
-fn a_holder_of_the_name_whose_claim_is_superseded_displaces_nobody() {
+fn a_holder_of_the_name_whose_claim_is_superseded_does_not_displace_this_node() {
     for (accused, displaced) in [(true, false), (false, true)] {
         let mut bench = Bench::new(3);
         let token = bench.node.token_for("m1", addr(1));
@@ -329,7 +329,7 @@ fn a_holder_of_the_name_whose_claim_is_superseded_displaces_nobody() {
 }
 
 #[test]
-fn tokens_from_elsewhere_do_not_count_while_somebody_guesses() {
+fn tokens_from_elsewhere_do_not_count_while_an_attacker_guesses() {
     let mut bench = Bench::new(2);
     let token = bench.node.token_for("m1", addr(1));
     for guess in 1..400 {

@@ -115,7 +115,7 @@ fn more_relays_must_reach_a_member_than_not() {
 
 /// A relay that lies would keep a member without updates that no datagram reaches.
 #[test]
-fn a_member_that_answers_by_stream_alone_again_and_again_is_sent_streams_whatever_relays_say() {
+fn a_member_that_answers_again_and_again_by_stream_alone_is_sent_streams_despite_acks_of_relays() {
     for (acks, rounds) in [(0, 1), (1, 8), (3, 8)] {
         let mut bench = Bench::new(4);
         let mut answered = HashMap::<String, u32>::new();

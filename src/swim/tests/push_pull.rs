@@ -66,7 +66,7 @@ fn find_equal(bench: &mut Bench, stream: StreamId) {
 
 /// A seed that is no member, or one under another address, is tried for as long as a node runs.
 #[test]
-fn who_joins_again_compares_tables_and_a_newcomer_gets_the_whole() {
+fn a_node_that_joins_again_compares_tables_and_a_newcomer_gets_the_whole() {
     let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
     let newcomer = Bench { node: Node::new(Config::lan("me"), start, ORIGIN), now: ORIGIN };
     for (mut bench, compares) in [(Bench::new(2), true), (newcomer, false)] {
@@ -132,7 +132,7 @@ fn an_exchange_that_teaches_something_brings_the_next_one_back() {
 
 /// A member whose digest never agrees is alone with that.
 #[test]
-fn a_digest_that_never_agrees_keeps_nobody_else_from_an_exchange() {
+fn a_digest_that_never_agrees_does_not_block_exchanges_with_other_members() {
     let mut bench = Bench::new(3);
     for _ in 0..9 {
         let (_, stream) = quiet_time(&mut bench);
@@ -147,7 +147,7 @@ fn a_digest_that_never_agrees_keeps_nobody_else_from_an_exchange() {
 
 /// Whoever refuses them, or sits them out, tells its digest for nothing.
 #[test]
-fn exchanges_that_fail_are_put_off_like_those_that_teach_nothing() {
+fn exchanges_that_fail_are_put_off_like_exchanges_that_teach_nothing() {
     let mut bench = Bench::new(2);
     let mut waits = Vec::new();
     for _ in 0..8 {
@@ -166,7 +166,7 @@ fn exchanges_that_fail_are_put_off_like_those_that_teach_nothing() {
 }
 
 #[test]
-fn a_digest_that_opens_nothing_takes_nobodys_turn() {
+fn a_digest_that_opens_no_exchange_does_not_delay_other_members() {
     let mut bench = Bench::new(3);
     bench.receive_from(addr(1), &OTHER);
     assert_eq!(bench.opened().len(), 1);

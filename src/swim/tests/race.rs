@@ -146,7 +146,7 @@ fn an_address_that_is_slow_to_answer_has_its_whole_time_unless_others_wait() {
 }
 
 #[test]
-fn no_more_are_tried_than_are_needed_and_those_that_refuse_are_replaced_at_once() {
+fn a_join_tries_no_more_addresses_than_it_needs_and_replaces_refusing_ones_at_once() {
     let mut rig = Rig::new();
     rig.node.join(rig.now, 1, &addrs(1..42));
     rig.settle();
@@ -170,7 +170,7 @@ fn no_more_are_tried_than_are_needed_and_those_that_refuse_are_replaced_at_once(
 }
 
 #[test]
-fn once_enough_are_reached_those_that_are_silent_are_withdrawn() {
+fn silent_attempts_are_withdrawn_once_enough_addresses_have_answered() {
     let mut rig = Rig::new();
     rig.node.join(rig.now, 1, &addrs(1..42));
     rig.until(millis(600), |_| false);
@@ -218,7 +218,7 @@ fn a_join_has_not_failed_before_its_last_look_up() {
 }
 
 #[test]
-fn seeds_whose_look_ups_never_end_are_looked_up_again_and_what_is_found_late_is_tried() {
+fn seeds_whose_look_ups_never_end_are_looked_up_again_and_late_addresses_are_tried() {
     let mut rig = Rig::new();
     rig.node.seek_seeds(rig.now);
     rig.until(millis(10), |rig| !rig.asked.is_empty());

@@ -83,7 +83,7 @@ fn a_node_that_sends_through_a_translator_learns_its_address_and_has_no_problem(
 }
 
 #[test]
-fn a_node_that_advertises_an_address_that_nobody_reaches_is_told_and_its_join_failed() {
+fn a_node_that_advertises_an_unreachable_address_is_told_and_its_join_fails() {
     for seed in 1..5 {
         let mut world = converged(seed, 5);
         // Or what it sends would open its firewall for the answers.

@@ -34,7 +34,7 @@ fn record(bench: &mut Bench, size: usize, open: &Arc<Mutex<bool>>) -> Taken {
 }
 
 #[test]
-fn what_the_sink_does_not_take_is_bounded_and_the_loss_is_said() {
+fn inputs_that_the_sink_does_not_take_are_bounded_and_their_loss_is_recorded() {
     let (mut bench, open) = (Bench::new(3), Arc::new(Mutex::new(false)));
     let taken = record(&mut bench, 64 << 10, &open);
     let datagram = [7; 1000];
@@ -57,7 +57,7 @@ fn what_the_sink_does_not_take_is_bounded_and_the_loss_is_said() {
 
 /// Whatever limit the file has.
 #[test]
-fn what_waits_for_a_disk_stays_below_sixteen_mebibytes() {
+fn chunks_that_wait_for_a_disk_hold_about_sixteen_mebibytes() {
     let (mut bench, open) = (Bench::new(3), Arc::new(Mutex::new(false)));
     let _taken = record(&mut bench, 1 << 30, &open);
     for _ in 0..20_000 {
@@ -115,7 +115,7 @@ fn the_state_of_a_node_whose_members_all_failed_fits_in_the_smallest_file() {
 
 /// A disk that is too slow at times: what is recorded around the losses is replayed, from every segment.
 #[test]
-fn what_is_recorded_around_losses_is_replayed() {
+fn a_recording_with_losses_is_replayed_around_them() {
     let mut losses = 0;
     for seed in 0..12 {
         let mut bench = Bench::new(8);

@@ -48,7 +48,7 @@ fn answer(bench: &mut Bench, stream: StreamId) {
 }
 
 #[test]
-fn those_remembered_are_no_members() {
+fn remembered_members_are_not_listed() {
     let mut bench = starts(Config::lan("me"), &past(1, &[("a", addr(1)), ("b", addr(2))]));
     bench.pass(secs(60));
     assert_eq!((bench.node.members().len(), bench.node.metrics().departed_members), (1, 0));
@@ -91,7 +91,7 @@ fn the_seeds_have_a_head_start_and_then_three_that_are_remembered_are_joined() {
 }
 
 #[test]
-fn while_nobody_answers_they_are_tried_again_and_again_with_back_off() {
+fn silent_remembered_members_are_tried_again_and_again_with_back_off() {
     let mut bench = starts(Config::lan("me"), &past(1, &[("a", addr(1))]));
     let (mut tries, mut failures) = (Vec::new(), 0);
     while tries.len() < 14 {
@@ -155,7 +155,7 @@ fn more_than_there_is_room_for_are_left_out() {
 }
 
 #[test]
-fn the_epoch_is_later_than_the_last_one_whatever_the_clock_says() {
+fn the_epoch_is_later_than_the_last_one_even_if_the_clock_is_behind() {
     let epoch_after = |past_epoch| {
         let bench = starts(Config::lan("me"), &past(past_epoch, &[]));
         bench.node.local().identity.epoch
@@ -170,7 +170,7 @@ fn the_epoch_is_later_than_the_last_one_whatever_the_clock_says() {
 }
 
 #[test]
-fn those_that_are_not_met_are_tried_like_failed_members_until_they_are() {
+fn remembered_members_are_pinged_like_failed_ones_until_they_are_met() {
     let mut bench = Bench::new(1);
     bench.node.rejoin(bench.now, &past(1, &[("a", addr(5)), ("b", addr(6)), ("c", addr(7))]));
     bench.sync(Message::Alive(alive("b", 0, addr(8))));
@@ -187,7 +187,7 @@ fn those_that_are_not_met_are_tried_like_failed_members_until_they_are() {
 
 /// Raised by a lie while its clock was years ahead, an epoch would keep the node out until the clocks of others got there.
 #[test]
-fn an_epoch_that_nobody_can_have_accepted_is_not_gone_on_from() {
+fn an_epoch_that_no_member_can_have_accepted_is_not_continued() {
     let latest = starts(Config::lan("me"), &past(0, &[])).node.latest_epoch();
     let day = 24 * 3600 * 1000;
     for (epoch, goes_on) in [(EPOCH + 5, true), (latest, true), (latest + 1, false), (latest + day, false)] {

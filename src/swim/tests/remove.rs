@@ -338,7 +338,7 @@ fn a_member_that_lives_after_all_is_back_within_a_round_trip_of_hearing_that_it_
 }
 
 #[test]
-fn all_learn_who_removed_it_also_those_that_were_cut_off_meanwhile() {
+fn all_members_learn_who_removed_a_member_even_after_a_partition() {
     for (seed, removal) in [(5, Removal::Leave), (6, Removal::Reap)] {
         let mut world = converged(seed, 6);
         // n4 is cut off, n5 is dead.

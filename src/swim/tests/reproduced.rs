@@ -140,7 +140,7 @@ fn a_node_displaced_by_a_made_up_member_takes_part_again_when_that_is_silent() {
 }
 
 #[test]
-fn of_many_that_leave_at_once_nobody_is_said_to_have_failed() {
+fn of_many_members_that_leave_at_once_none_is_declared_failed() {
     holds(73, 10, Config::local, [(10_905, Fault::LeaveTogether(vec![3, 4, 5, 6, 7, 9]))]);
 }
 
@@ -220,7 +220,7 @@ fn a_node_that_left_and_still_runs_comes_back_to_no_view() {
 
 /// Clocks beyond 2100 all gave the same epoch.
 #[test]
-fn a_node_that_left_with_a_clock_beyond_2100_starts_as_somebody_else() {
+fn a_node_that_left_with_a_clock_beyond_2100_starts_in_a_random_epoch() {
     let start = |seed| Start { addr: addr(0), epoch: 2 * LATEST, seed, tags: Tags::default() };
     let epochs = [1, 2, 3].map(|seed| {
         let node = Node::new(Config::lan("me"), start(seed), ORIGIN);

@@ -21,7 +21,7 @@ fn names(near: &[(Member, Rtt)]) -> Vec<&str> {
 }
 
 #[test]
-fn what_is_measured_is_the_way_there_and_back() {
+fn an_rtt_is_the_time_of_the_way_there_and_back() {
     let mut world = converged(1, 4);
     world.net.latency = Latency::Uniform(millis(20), millis(30));
     world.run_for(secs(60));
@@ -75,7 +75,7 @@ fn on_a_quiet_lan_the_order_stays_and_each_node_prefers_another() {
 
 /// Two sites, 40 ms apart.
 #[test]
-fn a_node_that_is_on_the_same_site_is_nearer_whatever_single_datagrams_took() {
+fn members_on_the_same_site_are_nearer_despite_varying_latency() {
     let mut world = converged(7, 8);
     let site = |host: usize| host % 2;
     for a in 0..8 {

@@ -208,7 +208,7 @@ fn a_firewall_is_told_within_a_quarter_of_a_minute() {
 }
 
 #[test]
-fn what_is_over_and_comes_again_is_told_once_in_a_while() {
+fn a_problem_that_ends_and_comes_again_is_reported_once_in_a_while() {
     let mut bench = Bench::new(3);
     let name = std::sync::Arc::from("m1");
     let fail = |bench: &mut Bench| {

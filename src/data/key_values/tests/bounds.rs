@@ -78,7 +78,7 @@ fn tell(world: &mut World, version: u64, stamp: u64, value: &[u8]) {
 }
 
 #[test]
-fn the_greatest_stamp_counts_as_ten_minutes_ahead_and_drives_nobody_away() {
+fn the_greatest_stamp_counts_as_ten_minutes_ahead_and_an_own_stamp_follows_it() {
     let mut world = cluster(10, 3, Config::lan);
     tell(&mut world, 1, u64::MAX, b"v");
     let now = world.epoch();
@@ -90,7 +90,7 @@ fn the_greatest_stamp_counts_as_ten_minutes_ahead_and_drives_nobody_away() {
 }
 
 #[test]
-fn what_is_beyond_an_owners_bounds_is_refused() {
+fn changes_beyond_an_owners_bounds_are_refused() {
     let mut world = cluster(10, 3, Config::lan);
     for version in 1..2000 {
         tell(&mut world, version, 1, &[7; 400]);
@@ -117,7 +117,7 @@ fn what_is_beyond_an_owners_bounds_is_refused() {
 }
 
 #[test]
-fn of_more_than_there_is_room_for_what_is_held_stays_and_the_rest_is_refused_once() {
+fn a_full_table_keeps_the_values_that_it_holds_and_refuses_each_further_one_once() {
     let mut world = cluster(11, 4, Config::lan);
     world.drive_with(0, |endpoint, _| endpoint.key_values.most.1 = 2500);
     set(&mut world, 1, "k", &[7; 500]);

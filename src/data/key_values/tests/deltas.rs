@@ -91,7 +91,7 @@ fn a_delta_that_is_cut_off_behind_any_frame_changes_nothing_and_the_next_one_is_
 }
 
 #[test]
-fn what_is_heard_while_a_delta_runs_is_not_undone_by_it() {
+fn a_change_heard_while_a_delta_runs_is_not_undone_by_it() {
     let mut world = behind();
     let frames = told(&mut world, 700);
     let mut exchange = Exchange::default();

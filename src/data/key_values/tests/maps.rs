@@ -45,7 +45,7 @@ fn bring_up_to_date(from: &OwnerMap, reader: &mut OwnerMap) {
 }
 
 #[test]
-fn what_is_heard_in_order_is_known_and_what_is_not_waits_for_the_gap() {
+fn changes_in_order_are_known_and_others_wait_for_the_gap() {
     let (mut owner, mut reader) = (OwnerMap::new(1), OwnerMap::new(1));
     for key in ["x", "y", "z"] {
         owner.change(key, Some(b"1"), 0, NOW);
@@ -63,7 +63,7 @@ fn what_is_heard_in_order_is_known_and_what_is_not_waits_for_the_gap() {
 }
 
 #[test]
-fn what_came_out_of_order_keeps_nothing_of_the_whole_map_out() {
+fn changes_out_of_order_leave_room_for_the_whole_map() {
     let (mut owner, mut reader) = (OwnerMap::new(1), OwnerMap::new(1));
     for version in 5000.. {
         let (key, value) = (&*format!("forged {version}"), &[7; 500][..]);
@@ -134,7 +134,7 @@ fn an_owner_has_256_keys_and_64_kib_and_its_deletions_take_nothing_of_that() {
 }
 
 #[test]
-fn what_came_out_of_order_is_not_replaced_by_what_it_had_replaced() {
+fn a_change_out_of_order_is_not_replaced_by_the_one_that_it_replaced() {
     let mut owner = OwnerMap::new(1);
     let [mut behind, mut teller] = [OwnerMap::new(1), OwnerMap::new(1)];
     owner.change("x", Some(b"1"), 0, NOW);
@@ -180,7 +180,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     #[test]
-    fn in_any_order_readers_come_to_what_the_owner_has_and_nothing_deleted_returns(steps in steps()) {
+    fn readers_converge_to_the_owners_map_in_any_order_and_no_deleted_key_returns(steps in steps()) {
         let mut maps = vec![OwnerMap::new(1); 4];
         let mut model = BTreeMap::new();
         for step in steps {

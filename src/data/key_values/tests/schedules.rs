@@ -77,7 +77,7 @@ fn run(seed: u64) {
 
 /// As many schedules as `SYNCSWIM_SCHEDULES` says.
 #[test]
-fn whatever_happens_views_become_true_and_nothing_deleted_returns() {
+fn views_become_true_under_any_schedule_and_no_deleted_key_returns() {
     let schedules = std::env::var("SYNCSWIM_SCHEDULES").map_or(200, |count| count.parse().expect("a number"));
     for seed in 0..schedules {
         let failed = std::panic::catch_unwind(|| run(seed)).is_err();
