@@ -84,7 +84,7 @@ fn a_discovery_that_cannot_bind_is_an_error_of_start_and_nothing_stays() {
 }
 
 #[test]
-fn an_error_of_ours_is_wrapped_and_still_there() {
+fn an_error_of_this_library_is_wrapped_and_is_the_source() {
     let dns = DnsDiscovery::new("peers").interval(Duration::ZERO);
     let error = Cluster::new().with_discovery(dns).start().unwrap_err();
     let source = error.source().unwrap().downcast_ref::<Error>();

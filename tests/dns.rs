@@ -182,7 +182,7 @@ proptest! {
     /// The whole rule, for the answers that list any address: the last of them lists the active peers, and addresses that
     /// only the one before it lists have left.
     #[test]
-    fn the_last_two_answers_that_name_somebody_tell_everything(
+    fn the_last_two_answers_with_addresses_decide_the_membership(
         script in prop::collection::vec(prop::option::weighted(0.8, prop::collection::btree_set(1..6u8, 0..4)), 1..30),
     ) {
         let run = Script::new("peers");

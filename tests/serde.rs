@@ -39,7 +39,7 @@ fn a_snapshot_in_which_a_peer_has_two_states_is_refused() {
 }
 
 #[test]
-fn a_network_is_its_text_and_one_that_cannot_be_is_refused() {
+fn a_network_is_its_text_and_an_invalid_one_is_refused() {
     let network: IpNetwork = "10.0.0.0/8".parse().unwrap();
     assert_eq!(to_value(network).unwrap(), json!("10.0.0.0/8"));
     assert_eq!(from_value::<IpNetwork>(json!("10.0.0.0/8")).unwrap(), network);
@@ -138,7 +138,7 @@ fn an_event_is_written_with_its_evidence_and_read_back_it_is_the_same() {
 }
 
 #[test]
-fn why_something_is_so_is_a_word_in_snake_case() {
+fn reasons_are_words_in_snake_case() {
     let told = json!({ "why": "stall", "at": 5 });
     let doubt = from_value::<Doubt>(told.clone()).unwrap();
     assert_eq!((&doubt.why, to_value(&doubt).unwrap()), (&HealthDoubt::Stall, told));

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_come_early_and_on_average_four_in_five_intervals() {
+    fn a_few_rounds_come_early_and_on_average_four_in_five_intervals() {
         const INTERVAL: Duration = Duration::from_millis(200);
         let (mut rounds, begin) = (Rounds::default(), Time::from_origin(Duration::from_secs(9)));
         let count = |rounds: &mut Rounds, now: Time| {

@@ -315,7 +315,7 @@ fn the_node_does_not_wait_for_readers() {
 }
 
 #[test]
-fn a_panic_in_a_thread_ends_the_node_for_everybody() {
+fn a_panic_in_a_thread_ends_the_node_for_all_its_users() {
     let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
     let node = bench.node();
     let (done, result) = bounded(1);
@@ -388,7 +388,7 @@ fn an_exchange_of_others_has_less_time_only_while_more_of_them_wait() {
 }
 
 #[test]
-fn to_have_waited_in_vain_is_no_error() {
+fn a_wait_without_a_datagram_is_no_error() {
     let mut bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
     let Bench { clock, udp, buffer, .. } = &mut bench;
     assert!(!clock.receive(udp, buffer, Duration::from_millis(1)).unwrap(), "nothing was there");

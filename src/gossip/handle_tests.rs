@@ -114,7 +114,7 @@ fn an_unconfirmed_leave_is_logged() {
 }
 
 #[test]
-fn after_its_end_all_say_alike_that_a_node_has_ended_and_that_it_is_not_live() {
+fn status_and_explanation_of_an_ended_node_say_that_it_has_ended() {
     for ends_by_leaving in [true, false] {
         let (a, b) = (start("a"), start("b"));
         b.join([a.local().addr.to_string()]).unwrap();

@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     #[cfg(feature = "interfaces")]
-    fn a_system_that_lists_no_interfaces_is_a_line_and_no_address() {
+    fn interfaces_that_cannot_be_listed_are_logged_and_give_no_address() {
         let denied = || assert!(listed(Err(std::io::Error::other("denied"))).is_empty());
         assert_eq!(crate::log_line::capture::lines(denied), ["interfaces unknown error=denied"]);
     }

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_address_it_is_known_which_seed_it_came_from() {
+    fn the_seed_that_an_address_came_from_is_known() {
         let mut seeds = Seeds::default();
         let addr = |at: u32| SocketAddr::from((std::net::Ipv4Addr::from_bits(at), 1));
         seeds.found("db", &(1..3_000).map(addr).collect::<Vec<_>>());

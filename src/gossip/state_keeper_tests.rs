@@ -169,7 +169,7 @@ fn a_disk_that_fails_is_told_once_counted_each_time_and_made_good() {
 }
 
 #[test]
-fn a_file_that_somebody_removes_is_written_anew_though_nothing_happens() {
+fn a_removed_file_is_written_anew_though_nothing_happens() {
     let mut rig = Rig::start(Duration::from_millis(20), LONG);
     rig.joins("first");
     rig.until("it is written", |rig| rig.disk.holds("first"));

@@ -91,7 +91,7 @@ fn a_replay_fails_at_the_first_difference_and_says_which() {
 }
 
 #[test]
-fn another_build_is_told_of() {
+fn a_replay_by_another_build_says_so() {
     let mut world = recorded(1 << 24);
     let mut recording = world.recordings().swap_remove(0);
     recording.header.core ^= 1;

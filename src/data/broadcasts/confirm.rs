@@ -381,7 +381,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(4);
 
     #[test]
-    fn it_ends_with_the_last_confirmation() {
+    fn a_confirmed_broadcast_ends_with_the_last_confirmation() {
         let (mut confirmations, (caller, told)) = (Confirmations::default(), bounded(1));
         let asked = vec![life("a", 1), life("b", 1), life("c", 2)];
         confirmations.open(BEGIN, item("me", 1, 1), LIMIT, asked, caller);

@@ -90,7 +90,7 @@ mod tests {
 
     /// This node heard of a later one first, and those before it were given up.
     #[test]
-    fn one_that_counted_as_lost_is_read_once_and_one_that_does_not_fit_is_refused() {
+    fn a_large_broadcast_that_counted_as_lost_is_read_once_and_a_malformed_one_is_refused() {
         let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);
         let node = Node::new(Config::lan("me"), start, Time::ZERO);
         let mut all = Broadcasts::new(&node);

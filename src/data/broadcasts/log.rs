@@ -84,7 +84,7 @@ mod tests {
     const BEGIN: Time = Time::ZERO;
 
     #[test]
-    fn it_keeps_a_minute() {
+    fn the_log_keeps_a_minute() {
         let mut log = Log::default();
         log.push(BEGIN, item("a", 1, 1));
         log.push(BEGIN + Duration::from_secs(1), item("a", 1, 2));

@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn reordered_by_up_to_three_hundred_each_comes_once_or_is_told_to_be_lost() {
+    fn broadcasts_reordered_by_up_to_three_hundred_come_once_or_are_reported_as_lost() {
         for (reach, all) in [(128, true), (300, false)] {
             let mut rng = fastrand::Rng::with_seed(3);
             let mut numbers: Vec<u64> = (1..=3000).collect();

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_returns_is_listed_and_one_that_goes_again_has_its_time_anew() {
+    fn a_name_that_returns_is_past_no_longer_and_one_that_goes_again_has_its_time_anew() {
         let mut past = Past::default();
         past.add(at(1), &"a".into(), None);
         past.remove("a");

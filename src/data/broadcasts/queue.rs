@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_sent_as_often_as_it_may_be() {
+    fn each_item_is_sent_as_often_as_its_limit() {
         let mut queue = Queue::default();
         assert!((1..=3).all(|seq| !queue.push(item("a", 1, seq))));
         let mut sent = Vec::new();
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn ever_new_ones_keep_no_other_waiting() {
+    fn ever_new_items_keep_no_other_waiting() {
         let mut queue = Queue::default();
         queue.push(item("b", 1, 1));
         let mut packets = 0;
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_one_has_its_turn_however_many_small_ones_come() {
+    fn a_large_item_has_its_turn_however_many_small_ones_come() {
         let mut queue = Queue::default();
         (1..=20).for_each(|seq| _ = queue.push(item("a", 1, seq)));
         queue.push(item("large", 1, 1));
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn large_ones_at_the_head_keep_no_small_one_waiting() {
+    fn large_items_at_the_head_keep_no_small_item_waiting() {
         let mut queue = Queue::default();
         (1..=8).for_each(|seq| _ = queue.push(item("large", 1, seq)));
         queue.push(item("small", 1, 1));

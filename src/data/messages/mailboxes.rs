@@ -539,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_one_takes_no_place_of_a_small_one() {
+    fn a_large_message_takes_no_place_of_a_small_one() {
         let mailboxes = Mailboxes::default();
         let reader = open(&mailboxes, "t");
         (1..=EACH as u64).for_each(|seq| assert_eq!(mailboxes.broadcast(&heard(seq, true)), 0));

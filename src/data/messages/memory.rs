@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_comes_late_is_taken_in_however_many_others_were_meanwhile() {
+    fn an_ask_that_comes_late_is_taken_in_however_many_others_came_before() {
         let (mut memory, from) = (Memory::default(), life("a"));
         for number in 2..=100_000 {
             assert_eq!(memory.admit(at(1), &from, None, ask(1, number), MINUTE), Known::New);

@@ -135,7 +135,7 @@ fn taken() -> Outcome {
 }
 
 #[test]
-fn a_message_lies_in_the_mailbox_within_a_round_trip() {
+fn a_message_is_in_the_mailbox_within_a_round_trip() {
     let mut world = cluster(3);
     world.run_for(10 * SECOND);
     let inbox = inbox(&mut world, 1);

@@ -67,7 +67,7 @@ fn seeds_that_are_silent_are_not_waited_for() {
 }
 
 #[test]
-fn packets_that_get_lost_delay_it_and_no_more() {
+fn lost_packets_only_delay_a_restart_without_seeds() {
     for seed in super::seeds(10) {
         let mut world = cluster(seed, 20, false);
         world.net.lose(0.2);

@@ -191,7 +191,7 @@ fn of_unknown_names_only_alive_makes_a_member() {
 }
 
 #[test]
-fn a_death_that_arrives_before_the_birth_is_not_forgotten() {
+fn a_failure_that_arrives_before_the_alive_is_not_forgotten() {
     let mut bench = Bench::new(1);
     bench.receive(&failed("x", 3)).receive(&alive("x", 3, addr(9)));
     assert_eq!(bench.standing("x"), None);
@@ -200,7 +200,7 @@ fn a_death_that_arrives_before_the_birth_is_not_forgotten() {
 }
 
 #[test]
-fn the_incarnation_hole_is_closed() {
+fn a_failed_member_takes_a_greater_incarnation_from_a_later_failure() {
     let mut bench = Bench::new(2);
     bench
         .receive(&alive("m2", 1, addr(2)))
@@ -336,7 +336,7 @@ fn claims_about_this_node_are_refuted_above_the_claimed_incarnation() {
 }
 
 #[test]
-fn a_refutation_costs_health() {
+fn a_refutation_raises_the_health_score() {
     let mut bench = Bench::new(3);
     bench.receive(&suspect("me", 0, &["m1"]));
     assert_eq!(bench.node.metrics().health_score, 1);
@@ -458,7 +458,7 @@ fn a_member_can_take_its_name_back_from_wherever_it_was_moved() {
 
 /// Whoever has not heard the accusation believes the refutation, too: the bound on epochs passes with the clock.
 #[test]
-fn the_latest_epoch_that_anybody_takes_is_superseded_for_all() {
+fn the_latest_epoch_that_any_member_accepts_is_superseded_for_all() {
     let moved = |epoch| message::Alive { epoch, ..alive("me", 3, addr(66)) };
     let accused = |epoch| message::Failed { epoch, ..failed("me", 3) };
     for moves in [false, true] {

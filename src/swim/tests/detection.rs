@@ -93,7 +93,7 @@ fn a_witness_is_asked_beside_the_relays_where_nacks_are_on() {
 }
 
 #[test]
-fn without_nacks_the_same_peer_does_cost_health() {
+fn without_nacks_a_dead_peer_raises_the_health_score() {
     let mut world = converged_with(6, 6, |config| config.nacks = false);
     // Slow enough that the next answered probe does not hide it at once.
     world.net.latency = Latency::Uniform(millis(20), millis(40));

@@ -273,7 +273,7 @@ fn streams_from_others_are_refused_once_there_are_too_many() {
 }
 
 #[test]
-fn of_gone_members_no_more_than_agreed_are_tried_again() {
+fn no_more_failed_members_are_tried_again_than_configured() {
     let config = Config { max_reconnects: 2, ..Config::lan("me") };
     let mut bench = Bench::with(config, 4);
     ["m2", "m3"].iter().for_each(|name| _ = bench.receive(&failed(name, 0)));
@@ -356,7 +356,7 @@ fn probes_are_relayed_for_two_members_of_one_mark() {
 }
 
 #[test]
-fn of_answers_that_are_waited_for_none_is_stray() {
+fn an_answer_that_is_waited_for_is_not_stray() {
     let mut bench = Bench::new(3);
     bench.receive(&PingReq { seq: 5, target: "m2", window_ms: 500 });
     let relayed = pinged(&mut bench, addr(2)).expect("it is asked");

@@ -133,7 +133,7 @@ fn since_is_when_a_member_entered_its_state_and_further_claims_do_not_move_it() 
 }
 
 #[test]
-fn tags_that_are_none_contest_nothing() {
+fn malformed_tags_contest_nothing() {
     let mut bench = Bench::new(2);
     bench.receive(&Alive { tags: &[0xff, 0xff, 0xff], ..alive("m2", 0, addr(2)) });
     assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 0)));

@@ -118,7 +118,7 @@ fn the_names_of_one_host_take_no_relays_from_others() {
 
 /// Updates, relays and exchanges go to members by lot, and names are free.
 #[test]
-fn the_names_of_one_host_leave_lots_to_others() {
+fn members_of_other_hosts_are_drawn_beside_many_names_of_one_host() {
     let mut bench = Bench::new(4);
     settle_there(&mut bench, 60);
     let mut drawn = [0; 2];

@@ -98,7 +98,7 @@ fn a_deaf_node_has_trouble_after_three_probes_or_one_of_each_other_member() {
 
 /// Insiders cause verdicts and trouble for as long as they want.
 #[test]
-fn an_absence_is_not_renewed_as_soon_as_it_is_over() {
+fn a_node_is_not_away_again_as_soon_as_it_is_back() {
     let mut bench = once_failed(5, true);
     bench.receive(&suspect("me", 1, &["m1"]));
     let mut returned = None;

@@ -130,7 +130,7 @@ fn seeds_and_joins_that_find_no_room_are_counted() {
 }
 
 #[test]
-fn that_another_has_the_name_of_this_node_is_counted() {
+fn a_conflict_about_this_nodes_name_is_counted() {
     let mut bench = Bench::new(2);
     assert_eq!(bench.node.metrics().conflicts, 0);
     bench.node.confirm_conflict(bench.node.local().identity, addr(50));

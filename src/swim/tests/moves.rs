@@ -28,7 +28,7 @@ fn a_member_that_has_not_answered_yet_is_not_moved_without_being_asked() {
 
 /// Whoever believes it does not reach the member any more.
 #[test]
-fn a_member_is_told_where_it_was_that_it_is_said_to_be_elsewhere() {
+fn a_member_is_told_at_its_known_address_of_a_claimed_move() {
     let mut bench = Bench::new(3);
     bench.receive(&alive("m2", 1, addr(66)));
     let mut told = BTreeSet::new();

@@ -143,7 +143,7 @@ fn addresses_that_no_other_can_have_are_not_tried() {
 }
 
 #[test]
-fn more_than_there_is_room_for_are_left_out() {
+fn remembered_members_beyond_the_bound_are_left_out() {
     let mut config = Config::lan("me");
     config.max_reconnects = 5;
     let members: Vec<(String, _)> = (1..90).map(|i| (format!("m{i}"), addr(i))).collect();

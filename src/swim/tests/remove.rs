@@ -262,7 +262,7 @@ fn an_exchange_for_a_removal_alone_exchanges_the_removed_members_alone() {
 
 /// A tombstone of an unknown name is passed on in tables with all that was said of it.
 #[test]
-fn of_an_unknown_name_it_is_remembered_that_it_was_removed() {
+fn the_removal_of_an_unknown_name_is_remembered() {
     let mut bench = Bench::new(1);
     let claim = message::Left { removed: Some(Removed { by: "m1", reap: true }), ..left("x", 3) };
     bench.receive(&claim).receive(&alive("x", 3, addr(9)));

@@ -33,7 +33,7 @@ fn verdicts(world: &World) -> usize {
 }
 
 #[test]
-fn views_follow_within_seconds() {
+fn tags_and_joins_reach_all_views_within_seconds() {
     for (seed, n) in [(1, 3), (2, 8), (3, 30), (4, 70)] {
         let mut world = without_udp(seed, n);
         world.with(n - 1, |node, now| node.set_tags(now, Tags::new([("k", "v")]).unwrap()));
@@ -92,7 +92,7 @@ fn a_crash_is_found_as_fast_as_with_datagrams() {
 }
 
 #[test]
-fn every_leave_is_heard_as_one() {
+fn every_leave_is_seen_as_left() {
     for (seed, n) in [(1, 2), (2, 3), (3, 8), (4, 30)] {
         let mut world = without_udp(seed, n);
         for leaver in 1..n {

@@ -69,7 +69,7 @@ proptest! {
 }
 
 #[test]
-fn no_tag_that_has_a_meaning_is_left_out() {
+fn the_list_of_tags_has_every_tag_with_a_meaning() {
     let known = |tag: &u8| Message::decode(*tag, &[]) != Ok(None);
     assert_eq!((0..=u8::MAX).filter(known).collect::<Vec<_>>(), TAGS);
 }

@@ -212,7 +212,7 @@ fn an_owner_that_answers_as_another_member_leaves_counts_for_itself() {
 
 /// A datagram holds many changes, and a copy of a map costs much more than one of them.
 #[test]
-fn no_change_costs_a_copy_of_a_map_however_full_that_or_all_of_them_are() {
+fn no_change_copies_a_map_however_full_the_maps_are() {
     let mut world = cluster(25, 2, Config::lan);
     world.run_for(secs(5));
     let owner = world.node(1).own_life();

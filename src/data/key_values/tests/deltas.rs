@@ -108,7 +108,7 @@ fn a_change_heard_while_a_delta_runs_is_not_undone_by_it() {
 }
 
 #[test]
-fn of_a_life_that_ends_while_a_delta_of_it_runs_nothing_shows() {
+fn a_life_that_ends_while_its_delta_runs_leaves_no_entries() {
     let mut world = behind();
     let frames = told(&mut world, 700);
     let mut exchange = Exchange::default();
@@ -128,7 +128,7 @@ fn of_a_life_that_ends_while_a_delta_of_it_runs_nothing_shows() {
 
 /// Two processes have one name, and each sets the same key: all see that of whoever keeps the name, whole.
 #[test]
-fn of_two_owners_of_one_name_all_see_the_map_of_the_one_that_keeps_it() {
+fn of_two_owners_of_one_name_all_see_the_map_of_the_owner_that_keeps_the_name() {
     let mut world = cluster(16, 4, Config::lan);
     set(&mut world, 1, "k", b"first");
     run_until_true(&mut world, secs(5));
