@@ -20,8 +20,8 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Stores a broadcast; in a full log, the oldest of the account with the most makes room. Returns whether one was
-    /// dropped that could have been stored longer.
+    /// Stores a broadcast; in a full log, the oldest of the account with the most makes room. Returns whether a broadcast
+    /// was dropped before its time.
     pub(super) fn push(&mut self, now: Time, item: Arc<Item>) -> bool {
         self.expire(now);
         let mut evicted = false;
@@ -58,7 +58,7 @@ impl Log {
         self.entries.iter().map(|(_, item)| item).filter(move |item| item.origin == *life)
     }
 
-    /// Those that arrived after this time.
+    /// The broadcasts of a life that arrived after this time.
     pub(super) fn since<'a>(&'a self, life: &Life, begin: Time) -> impl Iterator<Item = &'a Arc<Item>> {
         let entries = self.entries.iter().filter(move |(at, item)| *at >= begin && item.origin == *life);
         entries.map(|(_, item)| item)

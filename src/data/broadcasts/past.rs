@@ -1,5 +1,5 @@
-//! Names of members that are no longer listed, and until when it is remembered which of their broadcasts have arrived, since
-//! others may still repeat them.
+//! Names of members that are no longer listed. Others may still repeat their broadcasts, so this node remembers for a time
+//! which of them have arrived.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use crate::{
     swim::{Account, Time},
 };
 
-/// Beyond that, the first of the account with the most is forgotten.
+/// The most names; beyond that, the first name of the account with the most is forgotten.
 pub(super) const MAX_PAST: usize = 4096;
 
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ impl Past {
         self.by_name.len()
     }
 
-    /// Adds a name until that time. Returns the name that makes room for it, if any.
+    /// Adds a name until `until`. Returns the name that makes room for it, if any.
     pub(super) fn add(&mut self, until: Time, name: &Arc<str>, account: Option<Account>) -> Option<Arc<str>> {
         self.remove(name);
         let first = if self.len() < MAX_PAST {
