@@ -1,4 +1,4 @@
-//! One map: what its owner does, what a reader makes of what it hears, in any order, against a model.
+//! One map: changes of its owner, and readers that hear of them in any order, against a model.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ fn values(map: &OwnerMap) -> BTreeMap<String, Vec<u8>> {
     map.iter().map(|(key, entry)| (key.to_string(), entry.value.to_vec())).collect()
 }
 
-/// Has a reader hear what the map says of a key now.
+/// Makes a reader hear the present change of a key.
 fn tell(map: &OwnerMap, key: &str, reader: &mut OwnerMap) {
     let Some((key, register)) = map.register(key) else { return };
     let said = map.tell("a", key, register);
@@ -55,7 +55,7 @@ fn changes_in_order_are_known_and_others_wait_for_the_gap() {
     assert_eq!((reader.version, reader.len()), (1, 2));
     tell(&owner, "y", &mut reader);
     assert_eq!(reader.version, 3);
-    // Of two changes of a key the first is not told any more, and not missed.
+    // The first of two changes of a key is no longer told, and no reader misses it.
     owner.change("x", Some(b"2"), 0, NOW);
     owner.change("x", Some(b"3"), 0, NOW);
     tell(&owner, "x", &mut reader);
@@ -147,7 +147,7 @@ fn a_change_out_of_order_is_not_replaced_by_the_one_that_it_replaced() {
     owner.change("y", Some(b"1"), 0, NOW);
     owner.change("x", Some(b"4"), 0, NOW);
     tell(&owner, "y", &mut teller);
-    // The teller knows all up to y, but for what is replaced by something later.
+    // The teller knows all changes up to y, except replaced ones.
     assert_eq!((teller.version, teller.get("x").unwrap().version), (5, 3));
     bring_up_to_date(&teller, &mut behind);
     assert_eq!((behind.version, behind.get("x").unwrap().version), (5, 4));
@@ -161,9 +161,9 @@ enum Step {
     Delete(u8),
     /// A reader hears of a key from the owner or from another reader.
     Tell(usize, u8, usize),
-    /// One brings another up to date.
+    /// One reader brings another up to date.
     Sync(usize, usize),
-    /// One forgets its deletions.
+    /// One node forgets its deletions.
     Forget(usize),
 }
 
@@ -202,7 +202,7 @@ proptest! {
             prop_assert_eq!(values(&maps[0]), model.clone());
             for (map, old) in maps.iter().zip(&before) {
                 prop_assert!(map.version >= old.version && map.floor >= old.floor && map.floor <= map.version);
-                // Whatever the version, its keys are of no later one, and who knows all has all.
+                // A map has no key of a later version, and a reader with the latest version has the whole map.
                 prop_assert!(map.version <= maps[0].version);
                 if map.version == maps[0].version {
                     prop_assert_eq!(values(map), model.clone());
