@@ -1,4 +1,4 @@
-//! What events tell besides the member: evidence, who said so, what was before.
+//! The content of events besides the member: evidence, origin, and the previous state.
 
 use super::{
     super::{Event, MemberState, Origin},

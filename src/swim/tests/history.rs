@@ -1,4 +1,4 @@
-//! What a node remembers, and how it explains a member.
+//! The history of a node, and how it explains a member.
 
 use std::time::Duration;
 

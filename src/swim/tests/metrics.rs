@@ -1,4 +1,4 @@
-//! What is counted, and when.
+//! When each metric counts.
 
 use super::{
     super::{Config, Event, MemberState},
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::wire::message::{Ack, Message};
 
-/// Waits for the next ping of a probe round and returns whereto it goes, with its number.
+/// Waits for the next ping of a probe round and returns its destination and number.
 fn next_ping(bench: &mut Bench) -> (std::net::SocketAddr, u32) {
     loop {
         bench.now = bench.node.poll_timeout().expect("it probes");
@@ -95,7 +95,7 @@ fn the_round_trip_is_from_the_ping_to_the_members_own_answer_by_datagram() {
     let (to, seq) = next_ping(&mut bench);
     bench.now = bench.now + millis(7);
     let ack = Ack { seq };
-    // Nobody else's answer counts, nor the same again.
+    // An answer of another peer does not count, nor a repeated one.
     bench.receive_as(Some("stranger"), addr(9), &ack);
     assert_eq!(bench.node.metrics().probe_round_trip.count(), 0);
     bench.receive_from(to, &ack);
@@ -112,7 +112,7 @@ fn every_answered_probe_of_a_healthy_cluster_is_measured() {
     for host in world.up() {
         let metrics = world.node(host).metrics();
         let answered = metrics.probes - metrics.probes_failed;
-        // One may be under way.
+        // One probe may be under way.
         assert!(metrics.probe_round_trip.count() + 1 >= answered, "{metrics:?}");
         assert!(metrics.probe_round_trip.sum() > millis(0));
     }
