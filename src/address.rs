@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused_and_the_error_says_what_is_wrong() {
+    fn invalid_addresses_are_refused_and_the_error_says_what_is_wrong() {
         let cases = [
             ("", "no host"),
             (":1", "no host"),

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_holds_what_shares_its_prefix() {
+    fn a_network_holds_the_addresses_that_share_its_prefix() {
         let cases = [
             ("10.0.0.0/8", "10.255.255.255", true),
             ("10.0.0.0/8", "11.0.0.0", false),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_refused_and_named() {
+    fn invalid_networks_are_refused_and_named() {
         for bad in [
             "",
             "10",

@@ -24,7 +24,7 @@ fn a_line_is_its_words_and_its_fields() {
 }
 
 #[test]
-fn whatever_a_name_holds_a_line_stays_one_line_and_one_value() {
+fn a_name_with_any_content_is_one_value_on_one_line() {
     for (name, written) in [
         ("", r#""""#),
         ("a b", r#""a b""#),
@@ -45,7 +45,7 @@ fn whatever_a_name_holds_a_line_stays_one_line_and_one_value() {
 }
 
 #[test]
-fn names_are_one_value_whatever_they_hold() {
+fn a_list_of_names_with_any_content_is_one_value() {
     let written = |names: &[&str]| {
         let names = Names(names);
         Line::new(Topic::MembersFailed, &[("examples", &names)]).to_string()

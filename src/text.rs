@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_repeated_is_short_and_hides_nothing() {
+    fn quoted_texts_are_short_and_escaped() {
         assert_eq!(Quoted("db:0").to_string(), "\"db:0\"");
         assert_eq!(Quoted("a\n\"b\\\u{202e}ü").to_string(), "\"a\\n\\\"b\\\\\\u{202e}ü\"");
         assert_eq!(Quoted(&"ü".repeat(64)).to_string(), format!("\"{}\"", "ü".repeat(64)));

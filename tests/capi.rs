@@ -78,7 +78,7 @@ fn the_header_is_c99_and_cpp11_without_a_warning() {
 }
 
 #[test]
-fn the_library_exports_what_the_header_declares_and_nothing_else() {
+fn the_library_exports_exactly_the_functions_of_the_header() {
     let header = fs::read_to_string(Path::new(ROOT).join("include/syncswim.h")).expect("it is committed");
     let code =
         header.lines().filter(|line| !line.trim_start().starts_with('*')).collect::<Vec<_>>().join("\n");
@@ -347,7 +347,7 @@ print("fine")
 }
 
 #[test]
-fn python_sets_keys_and_reads_and_follows_those_of_others() {
+fn python_sets_keys_and_reads_and_follows_the_keys_of_others() {
     if !is_installed("python3") {
         return;
     }

@@ -84,7 +84,7 @@ fn a_discovery_that_cannot_bind_is_an_error_of_start_and_nothing_stays() {
 }
 
 #[test]
-fn an_error_of_ours_is_wrapped_and_still_there() {
+fn an_error_of_this_library_is_wrapped_and_is_the_source() {
     let dns = DnsDiscovery::new("peers").interval(Duration::ZERO);
     let error = Cluster::new().with_discovery(dns).start().unwrap_err();
     let source = error.source().unwrap().downcast_ref::<Error>();
@@ -253,7 +253,7 @@ fn the_watch_ends_with_the_cluster_and_the_membership_can_still_be_read() {
 }
 
 #[test]
-fn a_cluster_that_is_dropped_before_its_start_ends_its_watches_and_releases_what_it_holds() {
+fn a_cluster_that_is_dropped_before_its_start_ends_its_watches_and_releases_its_discoveries() {
     in_time(|| {
         let alive = alive();
         let cluster = Cluster::new().with_discovery(Probe::new("never", &alive));

@@ -29,7 +29,7 @@ fn value(node: &Gossip, owner: &str, key: &str) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn what_members_say_to_all_arrives() {
+fn broadcasts_and_key_values_arrive() {
     for sealed in [false, true] {
         for part in [
             keys_are_set_deleted_and_watched,
@@ -37,8 +37,8 @@ fn what_members_say_to_all_arrives() {
             an_owner_that_restarts_begins_anew,
             limits_say_what_they_are,
             bursts_come_once_and_in_order,
-            large_broadcasts_come_in_order_and_name_who_has_not_got_them,
-            a_process_that_is_stopped_gets_what_it_missed,
+            large_broadcasts_come_in_order_and_name_the_members_without_them,
+            a_process_that_is_stopped_gets_the_broadcasts_that_it_missed,
             a_process_that_is_killed_is_named_and_comes_back_without_its_past,
         ] {
             in_time(move || part(sealed));
@@ -293,7 +293,7 @@ impl Drop for Process {
     }
 }
 
-fn large_broadcasts_come_in_order_and_name_who_has_not_got_them(sealed: bool) {
+fn large_broadcasts_come_in_order_and_name_the_members_without_them(sealed: bool) {
     let nodes = cluster(3, sealed);
     let process = Process::start("p", &nodes[0], sealed);
     await_that("it is live to all", || nodes.iter().all(|node| node.members().live().count() == 4));
@@ -322,7 +322,7 @@ fn large_broadcasts_come_in_order_and_name_who_has_not_got_them(sealed: bool) {
     assert!(matches!(&report.missing[..], [missing] if *missing.member.name == *"p"), "{report}");
 }
 
-fn a_process_that_is_stopped_gets_what_it_missed(sealed: bool) {
+fn a_process_that_is_stopped_gets_the_broadcasts_that_it_missed(sealed: bool) {
     let nodes = cluster(2, sealed);
     let process = Process::start("p", &nodes[0], sealed);
     nodes[0].wait_for_members(3, LONG).unwrap();

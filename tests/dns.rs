@@ -95,7 +95,7 @@ fn an_address_leaves_sooner_when_its_time_is_over() {
 }
 
 #[test]
-fn of_answers_that_give_eight_of_fifteen_addresses_by_turns_nobody_leaves() {
+fn no_peer_leaves_if_answers_give_eight_of_fifteen_addresses_by_turns() {
     let script = Script::with(|resolver| DnsDiscovery::new("peers").interval(MOMENT).resolver(resolver));
     let watch = script.membership().watch();
     for at in 0..40 {
@@ -182,7 +182,7 @@ proptest! {
     /// The whole rule, for the answers that list any address: the last of them lists the active peers, and addresses that
     /// only the one before it lists have left.
     #[test]
-    fn the_last_two_answers_that_name_somebody_tell_everything(
+    fn the_last_two_answers_with_addresses_decide_the_membership(
         script in prop::collection::vec(prop::option::weighted(0.8, prop::collection::btree_set(1..6u8, 0..4)), 1..30),
     ) {
         let run = Script::new("peers");
@@ -208,7 +208,7 @@ proptest! {
 }
 
 #[test]
-fn the_resolver_is_asked_for_the_host_alone_at_once_whatever_the_interval() {
+fn the_resolver_is_asked_at_once_for_the_host_alone_with_any_interval() {
     let forms =
         [("peers", "peers"), ("peers:7946", "peers"), ("[fd00::1]:80", "fd00::1"), ("fd00::1", "fd00::1")];
     for (name, host) in forms {

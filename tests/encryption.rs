@@ -108,7 +108,7 @@ fn the_key_is_changed_everywhere_by_one_call() {
 }
 
 #[test]
-fn a_member_that_cannot_follow_stops_the_change_and_nobody_is_cut_off() {
+fn a_member_that_cannot_follow_stops_the_change_and_no_member_is_cut_off() {
     let (nodes, rings) = cluster(2, Encryption::Accept);
     let ringless = Gossip::start(config("ringless").seed(nodes[0].local().addr.to_string())).unwrap();
     await_that("they see each other", || live(&ringless) == 3 && nodes.iter().all(|node| live(node) == 3));
@@ -164,7 +164,7 @@ fn a_node_that_is_excluded_is_not_told_the_new_key_and_is_cut_off() {
 }
 
 #[test]
-fn a_name_that_nobody_has_cannot_be_excluded_for_it_may_be_misspelt() {
+fn an_unknown_name_cannot_be_excluded_for_it_may_be_misspelt() {
     let (nodes, rings) = cluster(2, Encryption::Require);
     for name in ["n7", "N1", "", "n0"] {
         let options = RotateOptions::new().exclude(["n1", name]);

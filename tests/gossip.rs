@@ -245,7 +245,7 @@ fn a_node_that_is_its_own_seed_is_a_cluster_of_one() {
 }
 
 #[test]
-fn what_cannot_work_is_a_clear_error() {
+fn starts_and_joins_that_cannot_work_give_clear_errors() {
     let taken = Gossip::start(quick("a")).unwrap();
     let error = Gossip::start(quick("b").bind(taken.local().addr)).unwrap_err();
     assert!(error.to_string().starts_with(&format!("cannot bind {}", taken.local().addr)), "{error}");
@@ -383,7 +383,7 @@ impl log::Log for Log {
 }
 
 #[test]
-fn the_same_trouble_with_seeds_is_warned_of_once_with_the_seed_the_reason_and_what_to_do() {
+fn the_same_problem_with_seeds_is_logged_once_with_the_seed_the_reason_and_a_remedy() {
     log::set_logger(&LOG).unwrap();
     log::set_max_level(log::LevelFilter::Warn);
     let (_kept, free) = nobody_at();
@@ -537,7 +537,7 @@ fn a_node_that_is_bound_to_an_address_connects_from_it() {
 
 /// A join counts once a member reaches this node, and not as soon as a seed answers.
 #[test]
-fn attempts_run_out_for_a_node_that_nobody_can_reach() {
+fn attempts_run_out_for_a_node_that_no_member_can_reach() {
     let seed = Gossip::start(quick("seed")).unwrap();
     let (_nobody, nowhere) = nobody_at();
     let config = quick("odd").advertise(nowhere);

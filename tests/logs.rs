@@ -241,7 +241,7 @@ fn look_ups_and_seeds_that_fail_are_logged_with_the_reason() {
 }
 
 #[test]
-fn what_a_node_logs_of_itself() {
+fn a_node_logs_its_start_a_missing_encryption_and_key_changes() {
     let open =
         Gossip::start(config("open-to-all").bind(([0, 0, 0, 0], 0)).advertise(([127, 0, 0, 1], 9))).unwrap();
     let bound = open.bound_addr();

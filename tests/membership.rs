@@ -197,7 +197,7 @@ proptest! {
 
     /// Watchers that read each change, read in bursts, subscribe later, or never read.
     #[test]
-    fn watchers_of_any_pace_and_age_are_told_the_same_and_an_idle_one_disturbs_nobody(
+    fn watchers_of_any_pace_and_age_get_the_same_changes_and_an_idle_one_disturbs_none(
         rounds in prop::collection::vec((calls(), 0..100usize), 1..6),
     ) {
         let membership = Membership::new();
@@ -249,7 +249,7 @@ proptest! {
     }
 
     #[test]
-    fn a_watcher_that_reads_when_it_likes_is_told_exactly_what_it_does_not_know(
+    fn a_watcher_that_reads_at_any_time_gets_exactly_the_changes_that_it_lacks(
         rounds in prop::collection::vec((calls(), 0..200usize), 1..8),
     ) {
         let membership = Membership::new();
@@ -331,7 +331,7 @@ fn a_watcher_may_call_everything_from_its_loop_and_can_be_dropped_by_another_thr
 }
 
 #[test]
-fn what_a_watcher_holds_never_changes_afterwards() {
+fn a_change_that_a_watcher_holds_stays_as_it_is() {
     let membership = Membership::new();
     membership.add(["b", "c", "d"]);
     let first = membership.watch().recv().unwrap();
@@ -341,7 +341,7 @@ fn what_a_watcher_holds_never_changes_afterwards() {
 }
 
 #[test]
-fn a_change_tells_only_what_changed_and_nothing_changed_is_no_message() {
+fn a_change_lists_only_changed_peers_and_a_call_without_effect_sends_none() {
     let membership = Membership::new();
     let watch = membership.watch();
     let _ = watch.recv();
@@ -453,7 +453,7 @@ fn two_sources_never_fight_over_a_peer() {
 }
 
 #[test]
-fn a_source_that_repeats_itself_does_not_undo_what_the_application_said() {
+fn a_source_that_repeats_itself_does_not_undo_reports_of_the_application() {
     let (running, [source]) = with_sources();
     let application = running.membership();
     source.add(["a", "b"]);
@@ -511,7 +511,7 @@ fn adding_the_first_peer_twice_adds_it_once_and_tells_it_once() {
 }
 
 #[test]
-fn what_the_caller_does_with_its_list_afterwards_changes_no_message() {
+fn a_list_that_its_caller_changes_afterwards_changes_no_message() {
     let membership = Membership::new();
     let [one, other] = [membership.watch(), membership.watch()];
     let mut list = vec![String::from("b"), String::from("a")];

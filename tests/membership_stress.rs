@@ -235,7 +235,7 @@ fn in_pairs(view: &View) -> bool {
 }
 
 #[test]
-fn nobody_ever_sees_a_part_of_a_batch() {
+fn no_reader_ever_sees_a_part_of_a_batch() {
     in_time(|| {
         let membership = Membership::new();
         let (watch, writing) = (membership.watch(), AtomicBool::new(true));
@@ -283,7 +283,7 @@ fn nobody_ever_sees_a_part_of_a_batch() {
 }
 
 #[test]
-fn dropping_watches_and_handles_while_others_read_and_write_leaves_nobody_waiting() {
+fn dropping_watches_and_handles_while_others_read_and_write_leaves_no_thread_waiting() {
     in_time(|| {
         for _ in 0..300 {
             let membership = Membership::new();

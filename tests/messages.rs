@@ -26,7 +26,7 @@ fn held() -> (usize, usize) {
 }
 
 #[test]
-fn what_members_say_to_each_other_arrives_and_leaves_nothing_behind() {
+fn messages_and_requests_arrive_and_leave_nothing_behind() {
     drop(cluster(1, false));
     for sealed in [false, true] {
         for part in [

@@ -197,7 +197,7 @@ fn names_kinds_and_units_fit_the_conventions() {
 }
 
 #[test]
-fn the_text_says_what_the_metrics_are() {
+fn the_prometheus_text_has_every_metric() {
     let metrics = measured();
     let families = parse(&metrics.prometheus_text(&[("node", "b"), ("zone", "1")]).unwrap());
     let labels = |own: &Option<MetricLabel>| -> BTreeMap<String, String> {
@@ -231,7 +231,7 @@ fn the_round_trips_are_in_the_text() {
 }
 
 #[test]
-fn what_cannot_be_a_label_is_refused_with_the_reason() {
+fn invalid_labels_are_refused_with_the_reason() {
     for (labels, problem) in [
         (&[("", "x")][..], "\"\", which is empty; give"),
         (&[("1st", "x")], "begins with a digit"),
@@ -313,7 +313,7 @@ fn operating(file: &str) -> PathBuf {
 }
 
 #[test]
-fn the_table_in_the_documentation_is_what_the_metrics_are() {
+fn the_table_in_the_documentation_lists_the_metrics() {
     let mut table =
         "| in `Metrics`, C and Python | in Prometheus | kind | unit | meaning |\n|---|---|---|---|---|\n"
             .to_owned();

@@ -109,7 +109,7 @@ fn listed(list: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
 }
 
 #[test]
-fn every_public_type_can_be_printed_shared_and_what_is_a_value_compared() {
+fn every_public_type_can_be_printed_and_shared_and_every_value_compared() {
     let list = document("docs/public-api.txt");
     let (types, traits) = listed(&list);
     assert_eq!(traits, BTreeSet::from(["Discovery", "Resolver"]));

@@ -126,7 +126,7 @@ fn the_recording_of_a_process_that_is_killed_is_replayed_up_to_its_last_events()
 }
 
 #[test]
-fn what_cannot_be_recorded_is_said() {
+fn a_recording_that_cannot_begin_is_an_error() {
     let folder = Folder::new("refused");
     let node = Gossip::start(config("a", None)).unwrap();
     let kept = folder.file("kept.rec");

@@ -93,7 +93,7 @@ fn seeds_are_read_from_a_file_that_may_come_later_and_change() {
 
 #[test]
 #[cfg(unix)]
-fn seeds_are_read_from_what_a_command_prints() {
+fn seeds_are_read_from_the_output_of_a_command() {
     let a = start(config("a"));
     let b = start(config("b").seed(format!("exec:echo '# ours'; echo {}", addr(&a))));
     await_that("what it prints is joined", || sees(&b, 2));
@@ -113,7 +113,7 @@ fn a_stop_does_not_wait_for_a_command() {
 }
 
 #[test]
-fn a_join_through_nobody_or_through_what_is_no_seed_says_so() {
+fn a_join_without_seeds_or_with_an_invalid_seed_says_so() {
     let node = start(config("a"));
     let error = node.join::<&str>([]).unwrap_err().to_string();
     assert!(error.contains("nobody to join") && error.contains("host:port"), "{error}");
@@ -165,7 +165,7 @@ fn the_error_of_a_join_through_many_names_some() {
 }
 
 #[test]
-fn what_another_discovery_finds_is_joined_whenever_it_finds_it() {
+fn peers_of_another_discovery_are_joined_whenever_it_finds_them() {
     let (a, b) = (start(config("a")), start(config("b")));
     let (find, found) = bounded::<String>(1);
     let source = move |membership: &Membership, stop: &Stop| -> Result<(), BoxError> {

@@ -39,7 +39,7 @@ fn a_snapshot_in_which_a_peer_has_two_states_is_refused() {
 }
 
 #[test]
-fn a_network_is_its_text_and_one_that_cannot_be_is_refused() {
+fn a_network_is_its_text_and_an_invalid_one_is_refused() {
     let network: IpNetwork = "10.0.0.0/8".parse().unwrap();
     assert_eq!(to_value(network).unwrap(), json!("10.0.0.0/8"));
     assert_eq!(from_value::<IpNetwork>(json!("10.0.0.0/8")).unwrap(), network);
@@ -138,7 +138,7 @@ fn an_event_is_written_with_its_evidence_and_read_back_it_is_the_same() {
 }
 
 #[test]
-fn why_something_is_so_is_a_word_in_snake_case() {
+fn reasons_are_words_in_snake_case() {
     let told = json!({ "why": "stall", "at": 5 });
     let doubt = from_value::<Doubt>(told.clone()).unwrap();
     assert_eq!((&doubt.why, to_value(&doubt).unwrap()), (&HealthDoubt::Stall, told));
@@ -154,7 +154,7 @@ fn why_something_is_so_is_a_word_in_snake_case() {
 }
 
 #[test]
-fn what_a_node_says_of_itself_read_back_is_the_same() {
+fn explanations_status_and_entries_of_a_node_can_be_read_back() {
     let node = Gossip::start(GossipConfig::local("a").bind("127.0.0.1:0")).unwrap();
     let explained = node.explain("a");
     assert_eq!(from_value::<Explanation>(to_value(&explained).unwrap()).unwrap(), explained);
@@ -176,7 +176,7 @@ fn filters_and_names_of_peers_are_their_text() {
 }
 
 #[test]
-fn a_configuration_of_another_version_can_be_read_and_what_it_lacks_is_that_of_a_lan() {
+fn a_configuration_of_another_version_can_be_read_and_takes_missing_fields_from_lan() {
     let read = from_value::<Config>(json!({ "name": "a", "verifiers": 3, "not_known_here": 1 })).unwrap();
     assert_eq!((read.verifiers, read.max_datagram), (3, Config::lan("a").max_datagram));
     assert!(read.validate().is_ok());

@@ -302,7 +302,7 @@ fn a_folder_that_cannot_be_written_to_shows_at_the_start() {
 }
 
 #[test]
-fn what_is_not_this_nodes_file_is_refused_and_left_as_it_is() {
+fn a_file_of_another_node_is_refused_and_left_as_it_is() {
     let folder = Folder::new("refused");
     let file = folder.file("a");
     Gossip::start(config("a", &file)).unwrap().shutdown().unwrap();

@@ -164,7 +164,7 @@ fn the_files_of_a_running_node_depend_one_way() {
 }
 
 #[test]
-fn each_room_uses_only_what_is_below_it_on_the_whiteboard() {
+fn each_room_uses_only_rooms_below_it_on_the_whiteboard() {
     let (rows, at_the_bottom) = whiteboard();
     for (room, used) in uses() {
         let Some(row) = rows.get(&room) else {

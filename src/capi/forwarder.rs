@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_c_has_no_list_for_is_no_change_for_c() {
+    fn a_change_without_a_list_in_the_c_interface_is_not_given_to_c() {
         let membership = Membership::new().for_source(SourceId(0));
         let watch = membership.watch();
         for how in [Departure::Failed, Departure::Left, Departure::Failed] {

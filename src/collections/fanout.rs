@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_formatter_may_use_what_it_prints() {
+    fn a_formatter_may_use_the_fanout_that_it_prints() {
         struct Reentrant<'a>(&'a Fanout<VecDeque<u32>>);
         impl fmt::Write for Reentrant<'_> {
             fn write_str(&mut self, _: &str) -> fmt::Result {

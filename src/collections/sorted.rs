@@ -180,7 +180,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
 
         #[test]
-        fn it_is_a_sorted_map_and_its_copies_never_change(
+        fn the_map_is_sorted_and_its_copies_never_change(
             steps in prop::collection::vec((0..6u8, 0..2_000u16, 1..700u16), 1..40),
         ) {
             let (mut map, mut model, mut copies) = (Map::default(), BTreeMap::new(), Vec::new());

@@ -28,14 +28,14 @@ pub(crate) struct Endpoint {
     pub(super) key_values: KeyValues,
     sync: Sync,
     rounds: Rounds,
-    /// There may be no round yet for what waits.
+    /// Whether additions to packets wait, perhaps for a round of gossip that may not begin yet.
     waits_for_round: bool,
     /// Large broadcasts that are sent to each member, with their results.
     pub(super) large: Vec<(Arc<broadcasts::Item>, Subscription<Results>)>,
 }
 
 impl Endpoint {
-    /// For a node that knows of no earlier life yet, so that its epoch is what its clock says.
+    /// For a node that knows of no earlier life yet: its epoch is still the one that its clock gave it.
     pub(crate) fn new(node: Node) -> Self {
         let key_values = KeyValues::new(&node);
         let broadcasts = Broadcasts::new(&node);
@@ -51,7 +51,7 @@ impl Endpoint {
         result
     }
 
-    /// All maps of keys and values, and the number of their version.
+    /// The maps of all owners, and a number that counts their changes.
     pub(crate) fn entries(&self) -> (u64, &Owners) {
         self.key_values.view()
     }
@@ -152,7 +152,7 @@ impl Endpoint {
     /// Processes a frame.
     pub(crate) fn handle_frame(&mut self, now: Time, stream: StreamId, bytes: &[u8]) {
         self.node.handle_frame(now, stream, bytes);
-        // Else the frame stands for a datagram.
+        // Any other frame carries a datagram.
         let is_data = self.node.data_stream(stream).is_some();
         let via = if is_data { Via::Stream(stream) } else { Via::Datagram { may_ask: false } };
         self.take_in(now, bytes, |_| via);
@@ -165,7 +165,7 @@ impl Endpoint {
         self.settle(now);
     }
 
-    /// Takes in the sections of the last input that are for this layer, if they are proven to come from a live member.
+    /// Processes the sections of the last input that are for this layer, if a live member is proven to have sent them.
     fn take_in(&mut self, now: Time, bytes: &[u8], via: impl Fn(usize) -> Via) {
         let Some(from) = self.node.data_sender() else { return };
         for (at, section) in packet::sections(bytes).flatten().enumerate() {
@@ -174,7 +174,7 @@ impl Endpoint {
             }
             match section.data_message() {
                 Ok(Some(message)) => self.on_message(now, &from, via(at), &message),
-                // Of a later version.
+                // A section of a later version.
                 Ok(None) => {}
                 Err(Malformed) => self.node.count_malformed(),
             }
@@ -214,7 +214,7 @@ impl Endpoint {
         }
     }
 
-    /// Adds to a packet that the protocol wrote, if its recipient takes more.
+    /// Adds sections to the packet that the protocol wrote last, if its recipient may get more.
     fn add(&mut self, buffer: &mut Vec<u8>) {
         let state = self.key_values.is_waiting() || self.key_values.digest() != 0;
         if !state && !self.broadcasts.adds(self.node.now()) {
@@ -248,7 +248,7 @@ impl Endpoint {
         self.key_values.on_event(event);
     }
 
-    /// Learns of streams that have ended, does what is due, and says how much there is to add to packets.
+    /// Handles streams that have ended, runs work that is due, and tells the protocol how many bytes wait for packets.
     pub(super) fn settle(&mut self, now: Time) {
         self.messages.close_needless(&mut self.node, now);
         self.confirm_large(now);
@@ -272,7 +272,7 @@ impl Endpoint {
         self.ask_for_room(now);
     }
 
-    /// Room is asked for only while there may be a round for it, or updates have one anyway.
+    /// Asks the protocol for room only while a round for data may begin, or while updates have rounds anyway.
     fn ask_for_room(&mut self, now: Time) {
         let may = self.next_round() <= now || self.node.has_updates();
         let wanted = self.wanted();
@@ -280,7 +280,7 @@ impl Endpoint {
         self.node.want_room(now, if may { wanted } else { 0 });
     }
 
-    /// Bytes that wait for a packet.
+    /// How many bytes wait for a packet.
     fn wanted(&self) -> usize {
         let most = self.node.config().max_datagram;
         let wanted = self.broadcasts.wanted() + if self.key_values.is_waiting() { most } else { 0 };

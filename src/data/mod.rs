@@ -1,11 +1,12 @@
-//! The data that members send each other beyond membership, sans-I/O, on top of [`swim`](crate::swim).
+//! The data layer: messages, broadcasts and key–values that members send each other, sans-I/O, on top of
+//! [`swim`](crate::swim).
 //!
-//! An `endpoint` is a node with all of it: both drivers, [`gossip`](crate::gossip) and `sim`, run endpoints. `messages` are
-//! for one member, `broadcasts` for all, `key_values` the map that each member owns. `sync` is the stream in which two
-//! members bring each other up to date, `stamp` the order of what different members say, `rate` how many of something in
-//! which time, `rounds` when there is gossip for data alone, `shares` what a table holds of each host. The protocol under it
-//! offers room in its packets, rounds of gossip, streams and the list of members; no rule of membership depends on what is
-//! sent here, and while nothing is, the bytes on the network are those of membership alone.
+//! An `endpoint` is a protocol node with its data layer; both drivers, [`gossip`](crate::gossip) and `sim`, run endpoints.
+//! `messages` go to one member, `broadcasts` to all; `key_values` are the map that each member owns. `sync` is the stream in
+//! which two members bring each other up to date, `stamp` the clock that orders values and broadcasts of different members,
+//! `rate` a rate limiter, `rounds` the pace of gossip rounds for data alone, `shares` the part of a table that each host may
+//! hold. The protocol offers room in its packets, rounds of gossip, streams and the list of members. No rule of membership
+//! depends on data, and while no data is sent, the bytes on the network are those of membership alone.
 
 pub(crate) mod broadcasts;
 mod endpoint;

@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_and_then_fifty_a_second() {
+    fn a_bucket_allows_a_burst_and_then_its_rate() {
         const OWN: Rate = (50, 256);
         let (mut bucket, mut now) = (Bucket::default(), Time::from_origin(Duration::from_secs(9)));
         assert_eq!((0..1000).filter(|_| bucket.take(now, OWN)).count(), 256);

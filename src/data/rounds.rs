@@ -1,16 +1,16 @@
-//! How often there are rounds of gossip for data alone: less often than there may be any, so that updates of the membership find
-//! credit for theirs, which come at once then.
+//! The pace of gossip rounds for data alone: there are fewer than the protocol allows, so that updates of the membership
+//! find credit for rounds of their own at once.
 
 use std::time::Duration;
 
 use crate::swim::Time;
 
-/// Of five possible rounds, data have four.
+/// Data may use four of five possible rounds.
 const SHARE: f64 = 4.0 / 5.0;
-/// Rounds that may come early: half of those that the protocol has credit for.
+/// Rounds that may come early: half of the rounds that the protocol has credit for.
 const BURST: u32 = 5;
 
-/// The generic cell rate algorithm. Whatever counts as a transmission counts as a round.
+/// The generic cell rate algorithm. A packet with data that counts as a transmission counts as a round.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
     paid_until: Time,
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_come_early_and_on_average_four_in_five_intervals() {
+    fn a_few_rounds_come_early_and_on_average_four_in_five_intervals() {
         const INTERVAL: Duration = Duration::from_millis(200);
         let (mut rounds, begin) = (Rounds::default(), Time::from_origin(Duration::from_secs(9)));
         let count = |rounds: &mut Rounds, now: Time| {

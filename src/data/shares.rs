@@ -7,8 +7,8 @@ use crate::swim::Account;
 /// A number of items, and their bytes.
 pub(super) type Size = (usize, usize);
 
-/// What a table holds, in all and of each account; `None` is this node's own, and [`Account::UNMET`] what others say of
-/// members that have not answered.
+/// The items of a table and their bytes, in total and by account. `None` is this node itself, and [`Account::UNMET`] stands
+/// for all members that have not answered.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     all: Size,
@@ -20,11 +20,11 @@ impl Shares {
         self.all
     }
 
-    /// Whether an account may hold `more` in a table of size `most`: its share must not exceed what remains free. So one
-    /// alone has half of a table (the item that crosses that line still fits), and a newcomer finds room, for the last place
-    /// too. In a table whose contents come and go, all accounts that want more converge to equal shares (dynamic thresholds,
-    /// Choudhury and Hahne 1998). Nothing is taken back: if n fill a table one after the other, they leave the 2ⁿ-th part of
-    /// it.
+    /// Whether an account may hold `more` in a table of size `most`: its share must not exceed the free rest. So one account
+    /// alone has half of a table (the item that crosses the half still fits), and a newcomer finds room, also for the last
+    /// place. In a table whose contents come and go, all accounts that want more converge to equal shares (dynamic
+    /// thresholds, Choudhury and Hahne 1998). No item is taken back: n accounts that fill a table one after the other leave
+    /// the 2ⁿ-th part of it free.
     pub(super) fn has_room(&self, account: Option<Account>, more: Size, most: Size) -> bool {
         let own = self.of.get(&account).copied().unwrap_or_default();
         let fits = |own: usize, all: usize, more: usize, most: usize| {
@@ -49,7 +49,7 @@ impl Shares {
         }
     }
 
-    /// The account with the most, which makes room where items may be dropped.
+    /// The account with the most, which loses an item where items may be dropped.
     pub(super) fn largest(&self, by: impl Fn(&Size) -> usize) -> Option<Account> {
         self.of.iter().max_by_key(|(_, size)| by(size)).and_then(|(account, _)| *account)
     }
@@ -78,9 +78,9 @@ mod tests {
         assert!(!shares.has_room(Some(4.into()), (1, 1 << 20), most), "bytes are bounded as well");
     }
 
-    /// Of a table whose largest item is not small, too.
+    /// Also in a table whose largest item is not small.
     #[test]
-    fn what_reaches_the_half_may_lie_across_it_and_no_sum_wraps() {
+    fn an_item_may_lie_across_the_half_of_a_share_and_no_sum_wraps() {
         let (mut shares, most, one) = (Shares::default(), (usize::MAX, 1000), Some(Account::from(1)));
         while shares.has_room(one, (1, 300), most) {
             shares.add(one, (1, 300));

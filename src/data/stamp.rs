@@ -1,10 +1,10 @@
-//! Stamps: a hybrid logical clock, which orders what different members say. The order follows causes as far as members heard
-//! of each other.
+//! Stamps: a hybrid logical clock, which orders values and broadcasts of different members. The order follows causes as far
+//! as members heard of each other.
 //!
-//! A stamp is the wall clock in milliseconds, times 2¹⁶, raised above every stamp that was received. A stamp too far ahead of
-//! this node's clock counts as at most that far ahead of its arrival, so nobody can push the order into the future; members
-//! may then disagree which of two such values is later. The value itself is always taken in: a clock that is wrong, or that
-//! stood still while its machine was suspended, withholds nothing.
+//! A stamp is the wall clock in milliseconds, times 2¹⁶, raised above every stamp that was received. A stamp too far ahead
+//! of this node's clock counts as at most that far ahead of its arrival, so no member can push the order into the future;
+//! members may then disagree which of two such values is later. The value itself always counts: a member whose clock is
+//! wrong, or stood still while its machine was suspended, still gets all values.
 
 use std::{fmt, time::Duration};
 
@@ -38,7 +38,7 @@ impl fmt::Display for Stamp {
 /// Makes stamps, and bounds those of others.
 #[derive(Debug)]
 pub(super) struct Stamps {
-    /// The time of day at the start, in milliseconds since 1970, and which moment that was.
+    /// The wall clock at the start, in milliseconds since 1970, and the `Time` of that moment.
     epoch: u64,
     start: Time,
     latest: u64,

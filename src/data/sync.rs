@@ -1,19 +1,19 @@
 //! A sync: the stream in which two members bring each other up to date.
 //!
-//! Behind an ack a member tells a digest of each kind of data ([`DataDigest`]), while there is any and it is settled. Who
-//! finds that one differs from its own opens a stream. In it both sides speak in four turns, the opener first; `PROTOCOL.md`,
-//! Syncs, has what is said in each. A turn is any number of frames and ends with [`DataEnd`], and the first of each side begins
-//! with [`DataHello`].
+//! Behind an ack a member sends a digest of each kind of data ([`DataDigest`]), while it has any and the digest is settled.
+//! A member whose own digest differs opens a stream. In it both sides speak in four turns, the opener first; `PROTOCOL.md`,
+//! Syncs, says what each turn holds. A turn is any number of frames and ends with [`DataEnd`]; the first turn of each side
+//! begins with [`DataHello`].
 //!
-//! **Another kind of data joins** by a field in [`DataKinds`] and one in [`Exchange`] for what a stream holds of it, and
-//! these functions, called where those of `key_values` are: `settled_digest`, which goes into [`DataDigest`], and `digest` for
-//! [`DataHello`]; `begin_turn(exchange, turn, anew)` plans what to say; `say(exchange, packet)` writes as much as fits into a
-//! frame and says whether it was all; `on_section(…, message)` takes in one section and says whether it was one of its own;
-//! `end_turn` at the end of the other side's turn; and `is_behind`, by which the opener goes on at once if the other side
-//! could not say all in one exchange.
+//! **Another kind of data** needs a field in [`DataKinds`], a field in [`Exchange`] for its state in a stream, and these
+//! functions, called where those of `key_values` are: `settled_digest` for [`DataDigest`], and `digest` for [`DataHello`];
+//! `begin_turn(exchange, turn, anew)` plans a turn; `say(exchange, packet)` writes as much as fits into a frame and returns
+//! whether that was all; `on_section(…, message)` processes one section and returns whether the section was its own;
+//! `end_turn` is called at the end of the other side's turn; and if `is_behind` holds, since the other side could not say
+//! all in one exchange, the opener begins another at once.
 //!
-//! After a sync that changed nothing, or failed, digests of the same account ([`Node::account_of_member`]) are ignored for
-//! longer and longer, as for tables of members.
+//! After a sync that changed nothing, or failed, this node ignores digests of the same account ([`Node::account_of_member`])
+//! for longer and longer, as it does for push/pulls.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// Syncs at the same time that this node opened; with one account, one.
+/// Syncs that this node may have opened at the same time, at most one with each account.
 const MAX_OWN_SYNCS: usize = 2;
 /// Turns of a sync.
 const TURNS: u8 = 4;
@@ -43,12 +43,12 @@ pub(super) struct DataKinds<'a> {
 }
 
 impl DataKinds<'_> {
-    /// The digests of what there is, settled or not.
+    /// The digest of each kind, settled or not.
     fn digests(&self) -> DataDigest {
         DataDigest { broadcasts: self.broadcasts.digest(), key_values: self.key_values.digest() }
     }
 
-    /// The digest of each kind, or 0 if there is nothing or it is not settled.
+    /// The digest of each kind, or 0 if it has no data or is not settled.
     fn settled_digests(&self, now: Time, node: &Node) -> DataDigest {
         let broadcasts = self.broadcasts.settled_digest(now);
         DataDigest { broadcasts, key_values: self.key_values.settled_digest(now, node) }
@@ -61,7 +61,7 @@ pub(super) struct Sync {
     exchanges: BTreeMap<StreamId, Exchange>,
     pace: BackOff,
     broadcasts_pace: BackOff,
-    /// With whom to sync now, whatever the pace, and from when on.
+    /// The member to sync with at once, whatever the pace, but not before that time.
     urgent: Option<Life>,
     not_before: Time,
     begun: u64,
@@ -71,14 +71,14 @@ pub(super) struct Sync {
 #[derive(Debug)]
 struct Exchange {
     with: Life,
-    /// The account of whom this node opened it to, if it did.
+    /// The account of the other side, if this node opened the stream.
     opened: Option<Account>,
-    /// The turn at hand; [`TURNS`] once all is said.
+    /// The present turn; [`TURNS`] once both sides have said all.
     turn: u8,
     /// Whether it is this side's turn.
     speaks: bool,
     said_hello: bool,
-    /// The digests before, and those of the other side.
+    /// This node's digests at the beginning, and those of the other side.
     before: DataDigest,
     theirs: Option<DataDigest>,
     broadcasts: broadcasts::Exchange,
@@ -125,12 +125,12 @@ impl Exchange {
 }
 
 impl Sync {
-    /// Whether a stream is one of these.
+    /// Whether a stream is a sync.
     pub(super) fn has(&self, stream: StreamId) -> bool {
         self.exchanges.contains_key(&stream)
     }
 
-    /// Whether a section of a stream is for these: in one of them, or the first.
+    /// Whether a section belongs to a sync: its stream is one, or the section begins one.
     pub(super) fn takes(&self, stream: StreamId, message: &DataMessage<'_>) -> bool {
         self.has(stream) || matches!(message, DataMessage::DataHello(_))
     }
@@ -139,13 +139,13 @@ impl Sync {
         self.begun
     }
 
-    /// What to say behind an ack: nothing while nothing is settled.
+    /// The digests to send behind an ack; none if no kind of data is settled.
     pub(super) fn told_digest(now: Time, node: &Node, parts: &DataKinds<'_>) -> Option<DataDigest> {
         let told = parts.settled_digests(now, node);
         (told.broadcasts != 0 || told.key_values != 0).then_some(told)
     }
 
-    /// A member told its digests: if one differs from this node's, both are brought up to date.
+    /// A member sent its digests: if one differs from this node's, the two nodes sync.
     pub(super) fn compare(
         &mut self,
         now: Time,
@@ -156,7 +156,7 @@ impl Sync {
     ) {
         let ours = parts.settled_digests(now, node);
         let known = parts.digests();
-        // One that is not settled is told as 0. Where there is nothing, it is settled.
+        // A digest that is not settled is sent as 0. A kind without data counts as settled.
         let differ =
             |theirs: u64, ours: u64, known: u64| theirs != 0 && theirs != ours && (ours != 0 || known == 0);
         let broadcasts = parts.broadcasts.differs_from(now, theirs.broadcasts);
@@ -182,15 +182,15 @@ impl Sync {
         }
     }
 
-    /// There is something to fetch from a member now, which gossip alone does not bring. One that may be asked at once is not
-    /// forgotten for the sake of another.
+    /// A member has something that this node must fetch now, since gossip does not bring it. A member that can be asked at
+    /// once is not replaced by another.
     pub(super) fn hasten(&mut self, node: &Node, with: Life) {
         if !self.is_urgent(node) {
             self.urgent = Some(with);
         }
     }
 
-    /// Begins what is due.
+    /// Begins a sync that is due.
     pub(super) fn settle(&mut self, now: Time, node: &mut Node, parts: &DataKinds<'_>) {
         if self.not_before <= now
             && self.is_urgent(node)
@@ -220,7 +220,7 @@ impl Sync {
         node.account_of_member(&with.name).filter(|account| opened.all(|other| other != *account))
     }
 
-    /// Opens a sync, and says whether it did.
+    /// Opens a sync. Returns whether it did.
     fn open(
         &mut self,
         now: Time,
@@ -238,13 +238,13 @@ impl Sync {
                 return true;
             }
             Err(NotOpened::NotLive) => {}
-            // It is tried again soon.
+            // Try again soon.
             Err(NotOpened::Full | NotOpened::FullWithIt) => _ = self.urgent.get_or_insert(with.clone()),
         }
         false
     }
 
-    /// What to do next with a stream; a frame to send is put into `buffer`.
+    /// The next step of a stream; a frame to send is put into `buffer`.
     pub(super) fn poll(
         &mut self,
         now: Time,
@@ -267,7 +267,7 @@ impl Sync {
         StreamStep::Send
     }
 
-    /// Takes in a section of a stream, which may begin one, and says whether it has its place there.
+    /// Processes a section of a stream, which may begin a sync. Returns whether the section has its place there.
     pub(super) fn on_section(
         &mut self,
         now: Time,
@@ -321,7 +321,7 @@ impl Sync {
         let now = node.now();
         match result {
             Ok(()) => {}
-            // It says nothing about the other side.
+            // A stream that was not tried says nothing about the other side.
             Err(StreamFailure::NotTried) => return,
             Err(_) => {
                 self.pace.adapt(now, account, Taught::Failed, pace(node));
@@ -344,7 +344,7 @@ impl Sync {
     }
 }
 
-/// The least time between two syncs for key–values, and the longest if the last taught nothing.
+/// The least time between two syncs for key–values, and the longest after syncs that changed nothing.
 fn pace(node: &Node) -> (Duration, Duration) {
     (node.config().probe_interval, node.config().sync_interval)
 }

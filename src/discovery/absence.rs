@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_may_not_be_complete_remove_nobody_and_do_not_count() {
+    fn answers_that_may_be_incomplete_remove_no_peer_and_do_not_count() {
         let mut scenario = Scenario::new(3, Ttl::Fixed(Duration::from_secs(1)));
         scenario.look_up("a b c", true);
         (0..50).for_each(|_| scenario.look_up("a d", false));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_leaves_when_its_time_is_over_whatever_the_misses() {
+    fn a_peer_leaves_when_its_time_is_over_however_few_the_misses() {
         for ttl in [Ttl::Fixed(Duration::from_secs(60)), Ttl::OfRecord] {
             let mut scenario = Scenario::new(100, ttl);
             scenario.look_up("a b", true);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn if_name_servers_return_eight_of_fifteen_nobody_leaves() {
+    fn no_peer_leaves_if_name_servers_return_eight_of_fifteen() {
         let all: Vec<_> = (0..15).map(|at| format!("p{at}")).collect();
         for seed in 0..100 {
             for ttl in [Ttl::Unlimited, Ttl::OfRecord, Ttl::Fixed(Duration::from_secs(5))] {
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn if_two_name_servers_know_different_halves_nobody_leaves() {
+    fn no_peer_leaves_if_two_name_servers_know_different_halves() {
         for seed in 0..100 {
             let (mut scenario, mut rng) = (Scenario::new(3, Ttl::OfRecord), fastrand::Rng::with_seed(seed));
             // At first the same server answers five times in a row.

@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_by_the_name_of_gossip() {
+    fn the_discovery_has_the_name_gossip() {
         assert_eq!(GossipDiscovery::new(GossipConfig::local("a")).name(), "gossip");
     }
 

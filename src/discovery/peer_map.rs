@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_member_is_called_can_be_written_as_a_text_and_read_back() {
+    fn a_peer_name_can_be_written_as_a_text_and_read_back() {
         for peer_name in [PeerName::Address, PeerName::Name, PeerName::Tag { key: "a:b".into() }] {
             assert_eq!(peer_name.to_string().parse::<PeerName>().unwrap(), peer_name);
         }

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_has_the_defaults_and_what_is_absurd_its_bounds() {
+    fn missing_options_have_the_defaults_and_absurd_ones_are_bounded() {
         assert_eq!(Conf::parse(""), Conf::default());
         assert_eq!(Conf::parse("nameserver\noptions ndots\nsearch"), Conf::default());
         let conf =

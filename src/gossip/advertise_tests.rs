@@ -159,7 +159,7 @@ fn a_node_on_loopback_cannot_have_all_its_seeds_on_other_hosts() {
 }
 
 #[test]
-fn what_is_told_to_others_is_told_and_gets_the_port_that_was_bound() {
+fn a_configured_address_is_advertised_with_the_bound_port_if_it_names_none() {
     let told = |bind: &str, seeds: &[&str], advertise: &str| {
         let config = GossipConfig::lan("a").bind(bind).advertise(advertise);
         let config = seeds.iter().fold(config, |config, seed| config.seed(*seed));

@@ -108,7 +108,7 @@ fn pinged(socket: &UdpSocket) -> Vec<u32> {
 }
 
 #[test]
-fn what_has_arrived_is_heard_before_anybody_is_judged_late() {
+fn datagrams_that_have_arrived_are_read_before_a_probe_times_out() {
     let mut config = GossipConfig::local("a").bind(([127, 0, 0, 1], 0));
     config.swim.probe_interval = Duration::from_millis(100);
     config.swim.probe_timeout = Duration::from_millis(40);
@@ -315,7 +315,7 @@ fn the_node_does_not_wait_for_readers() {
 }
 
 #[test]
-fn a_panic_in_a_thread_ends_the_node_for_everybody() {
+fn a_panic_in_a_thread_ends_the_node_for_all_its_users() {
     let bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
     let node = bench.node();
     let (done, result) = bounded(1);
@@ -347,7 +347,7 @@ fn a_panic_in_a_call_ends_the_node_and_reaches_the_caller() {
 /// A sealed packet is then no longer than the configuration allows.
 #[cfg(feature = "encryption")]
 #[test]
-fn the_overhead_is_what_sealing_adds() {
+fn the_overhead_is_the_length_that_sealing_adds() {
     let ring = crate::Keyring::new(crate::Key::from([1; 32]));
     let config = |max_datagram| {
         let mut config = GossipConfig::local("a").bind(([127, 0, 0, 1], 0)).keyring(&ring);
@@ -388,7 +388,7 @@ fn an_exchange_of_others_has_less_time_only_while_more_of_them_wait() {
 }
 
 #[test]
-fn to_have_waited_in_vain_is_no_error() {
+fn a_wait_without_a_datagram_is_no_error() {
     let mut bench = Bench::new(&GossipConfig::local("a").bind(([127, 0, 0, 1], 0)));
     let Bench { clock, udp, buffer, .. } = &mut bench;
     assert!(!clock.receive(udp, buffer, Duration::from_millis(1)).unwrap(), "nothing was there");

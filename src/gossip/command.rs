@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_command_prints_is_returned() {
+    fn the_output_of_a_command_is_returned() {
         assert_eq!(run("echo db-1; echo db-2", &|| false).unwrap(), "db-1\ndb-2\n");
         // A process that it left behind keeps its output open.
         assert_eq!(run("sleep 30 & echo db", &|| false).unwrap(), "db\n");

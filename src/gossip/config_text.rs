@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_key_what_is_wrong_and_what_is_accepted() {
+    fn an_error_names_the_key_the_problem_and_the_accepted_values() {
         for (key, value, expected) in [
             ("nacks", "yes", "`nacks` is \"yes\"; it must be true or false"),
             ("verifiers", "-1", "`verifiers` is \"-1\"; it must be a whole number"),
@@ -363,7 +363,7 @@ mod tests {
 
     #[cfg(feature = "encryption")]
     #[test]
-    fn keys_make_a_ring_of_this_configuration_alone_whatever_comes_first() {
+    fn keys_make_a_ring_of_this_configuration_alone_in_any_order() {
         use crate::Encryption;
 
         let (one, two) = ("01".repeat(32), "02".repeat(32));

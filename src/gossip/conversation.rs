@@ -182,7 +182,7 @@ mod tests {
     use crate::{gossip::running::Running, log_line::capture};
 
     #[test]
-    fn a_peer_that_speaks_otherwise_is_told_of_with_its_address_whoever_opened_the_stream() {
+    fn a_mismatch_is_logged_with_the_peers_address_whichever_side_opened_the_stream() {
         let (running, _threads) = Running::idle();
         let stream = running.node.with(|node, now| node.accept_stream(now, peer(1)).unwrap());
         for (other, host) in [(Other::Called(peer(1)), 1), (Other::Caller(peer(2)), 2)] {

@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_dropped_counts_as_received_with_its_bytes_and_its_reason() {
+    fn a_dropped_datagram_counts_as_received_with_its_bytes_and_its_reason() {
         let counters = Counters::default();
         counters.count_dropped(7, |counted| &mut counted.dropped_short);
         counters.count_dropped(5, |counted| &mut counted.dropped_short);

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_slow_readers_lose_is_counted_for_each() {
+    fn events_that_slow_readers_lose_are_counted_for_each() {
         let directory = Directory::of("a");
         let readers = [directory.events(), directory.events()];
         let publish = || directory.publish(&Event::Joined { member: member("a", 0) });

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_shows_later_names_the_variables_too() {
+    fn errors_that_show_later_name_the_variables_too() {
         let problem = |variables: &[(&str, &str)]| {
             let config = from(&[&[("SWIM_BIND", "127.0.0.1:0")], variables].concat()).unwrap();
             let found = config.validate().unwrap_err().to_string();

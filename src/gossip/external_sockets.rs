@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_that_cannot_work_are_refused_with_what_to_do() {
+    fn sockets_that_cannot_work_are_refused_with_a_remedy() {
         let (bound, listens) = pair("127.0.0.1");
         let other = tcp("127.0.0.1:0");
         let problem = said(&bound, &other);

@@ -334,7 +334,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn whatever_is_there_the_file_is_new_and_for_its_owner_alone() {
+    fn a_recording_is_always_a_new_file_for_its_owner_alone() {
         use std::os::unix::fs::{PermissionsExt as _, symlink};
 
         let folder = std::env::temp_dir().join(format!("syncswim-mode-{}", std::process::id()));

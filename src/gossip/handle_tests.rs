@@ -102,7 +102,7 @@ fn a_caller_that_waits_for_members_of_a_leaving_node_gets_the_error_left() {
 }
 
 #[test]
-fn a_leave_that_nobody_confirms_is_a_line() {
+fn an_unconfirmed_leave_is_logged() {
     let a = start("a");
     let mut config = GossipConfig::local("b").bind(([127, 0, 0, 1], 0));
     config.swim.leave_timeout = Duration::from_millis(50);
@@ -114,7 +114,7 @@ fn a_leave_that_nobody_confirms_is_a_line() {
 }
 
 #[test]
-fn after_its_end_all_say_alike_that_a_node_has_ended_and_that_it_is_not_live() {
+fn status_and_explanation_of_an_ended_node_say_that_it_has_ended() {
     for ends_by_leaving in [true, false] {
         let (a, b) = (start("a"), start("b"));
         b.join([a.local().addr.to_string()]).unwrap();

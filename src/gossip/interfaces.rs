@@ -117,13 +117,13 @@ mod tests {
 
     #[test]
     #[cfg(feature = "interfaces")]
-    fn a_system_that_lists_no_interfaces_is_a_line_and_no_address() {
+    fn interfaces_that_cannot_be_listed_are_logged_and_give_no_address() {
         let denied = || assert!(listed(Err(std::io::Error::other("denied"))).is_empty());
         assert_eq!(crate::log_line::capture::lines(denied), ["interfaces unknown error=denied"]);
     }
 
     #[test]
-    fn what_others_cannot_send_to_is_no_candidate_and_ipv4_comes_first() {
+    fn addresses_that_others_cannot_send_to_are_no_candidates_and_ipv4_comes_first() {
         let ips = ["fd00::5", "fe80::1", "10.0.0.5", "0.0.0.0", "10.0.0.5"].map(|ip| ip.parse().unwrap());
         assert_eq!(texts(usable(ips)), ["10.0.0.5", "fd00::5"]);
         assert!(candidates().iter().all(|ip| !ip.is_loopback()));

@@ -265,7 +265,7 @@ fn a_member_that_flaps_has_a_few_lines_a_minute_and_one_that_says_how_it_ended()
 
 /// Its minute ends between two ticks of the common window: the counted changes are not lost.
 #[test]
-fn of_a_member_that_never_rests_every_change_is_told_of() {
+fn every_change_of_a_member_that_never_rests_is_counted_in_a_line() {
     let mut bench = Bench::new();
     let (mut told, mut changes) = (0, 0);
     for now in (100_000..400_000).step_by(700) {
@@ -284,7 +284,7 @@ fn of_a_member_that_never_rests_every_change_is_told_of() {
 }
 
 #[test]
-fn what_is_held_back_is_told_when_the_node_ends() {
+fn lines_that_are_held_back_are_written_when_the_node_ends() {
     let mut bench = Bench::new();
     for n in 0..=WINDOW_LINES {
         bench.event(2_000, &joined(&format!("n{n:03}")));

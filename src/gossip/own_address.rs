@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn it_looks_at_once_and_then_not_before_it_is_time() {
+    fn the_own_address_is_checked_at_once_and_then_not_before_its_time() {
         let (running, _threads) = Running::idle();
         let mut own = OwnAddress::new(([192, 0, 2, 1], 1).into(), true);
         own.check(&running.node);

@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn most_that_agree_say_that_it_is_our_own_clock_and_a_few_that_it_is_theirs() {
+    fn the_own_clock_is_wrong_if_most_members_agree_and_theirs_if_few_differ() {
         let own = |ahead_ms| Some(WrongClock::Own { ahead_ms });
         assert_eq!(compare(&[]), None);
         assert_eq!(clocks(&[3, -20, 5_000]), (0, 5_000, None));
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waited_while_this_node_was_held_up_tells_nothing() {
+    fn datagrams_that_waited_while_this_node_was_paused_show_no_clock_difference() {
         let mut bench = Bench::default();
         bench.run(20, &[("b", 0), ("c", 0)]);
         bench.now += 20_000;

@@ -175,7 +175,7 @@ mod tests {
 
     #[cfg(feature = "encryption")]
     #[test]
-    fn each_mismatch_is_one_line_with_the_address_and_what_to_do() {
+    fn each_mismatch_is_one_line_with_the_address_and_a_remedy() {
         let (log, mut written) = (PeerLog::new("me"), Written::default());
         for mismatch in [Mismatch::Key, Mismatch::Cluster, Mismatch::Version] {
             log.mismatch(mismatch, peer(1, 7), Via::Datagram, &mut written);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_told_of_seldom_whatever_its_port_and_many_hosts_as_seldom_as_one() {
+    fn mismatches_of_one_host_at_any_ports_and_of_many_hosts_are_logged_seldom() {
         let (log, mut written) = (PeerLog::new("me"), Written::default());
         for port in 1..1_000 {
             log.mismatch(Mismatch::Cluster, peer(1, port), Via::Stream, &mut written);

@@ -36,7 +36,7 @@ fn recalled(running: &[(Place, u8)]) -> Vec<u8> {
 }
 
 #[test]
-fn an_ipv6_host_is_one_account_whatever_address_it_takes() {
+fn all_addresses_of_an_ipv6_host_are_one_account() {
     let of = |text: &str| account_of(text.parse().unwrap());
     assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff:ffff:ffff:ffff"));
     assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
@@ -45,7 +45,7 @@ fn an_ipv6_host_is_one_account_whatever_address_it_takes() {
 }
 
 #[test]
-fn an_account_may_have_all_that_nobody_else_wants() {
+fn an_account_may_have_every_place_that_no_other_wants() {
     let mut queue = queue([10, 11, 12, 13]);
     assert_eq!(names(&start(&mut queue)), [10, 11, 12, 13]);
     for job in 0..8 {
@@ -67,7 +67,7 @@ fn accounts_take_turns() {
 }
 
 #[test]
-fn a_node_that_was_served_waits_behind_those_who_were_not() {
+fn an_account_that_was_served_waits_behind_accounts_that_were_not() {
     let limits = Limits { threads: 1, ..LIMITS };
     let mut queue = Queue::new(limits);
     for job in [10, 11, 12, 20] {
@@ -122,7 +122,7 @@ fn a_recalled_place_goes_to_the_account_that_it_was_recalled_for() {
 }
 
 #[test]
-fn places_are_recalled_for_those_who_come_while_threads_are_still_free() {
+fn places_are_recalled_for_jobs_that_come_while_threads_are_still_free() {
     let mut queue = queue([10, 11, 12]);
     let mut running = start(&mut queue);
     push(&mut queue, 20);
@@ -162,7 +162,7 @@ fn a_full_queue_of_many_accounts_refuses_one_more() {
 }
 
 #[test]
-fn what_has_waited_too_long_is_taken_out() {
+fn jobs_that_have_waited_too_long_are_taken_out() {
     #[expect(clippy::disallowed_methods, reason = "any instant will do")]
     let start = Instant::now();
     let at = |secs| start + Duration::from_secs(secs);

@@ -134,7 +134,7 @@ mod refused {
 }
 
 #[test]
-fn what_a_state_file_held_is_a_line() {
+fn the_content_of_a_state_file_is_logged() {
     let path = std::env::temp_dir().join(format!("syncswim-line-{}.state", std::process::id()));
     let config = GossipConfig::local("me").bind(([127, 0, 0, 1], 0)).state_file(&path);
     let read = || drop(StateKeeper::read(&config, &Arc::default()).unwrap());

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_that_cannot_be_meant_is_named_with_what_is_wrong() {
+    fn an_invalid_seed_is_named_with_its_problem() {
         let error = check("seeds", "db:0").unwrap_err().to_string();
         assert!(error.contains("`seeds` has \"db:0\", which has the port 0,"), "{error}");
         assert!(check("seeds", "db:1").is_ok());
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_bounded_and_one_that_names_nobody_is_an_error() {
+    fn lists_are_bounded_and_an_empty_one_is_an_error() {
         assert!(list("# nobody\n").is_err());
         assert!(list(&"x".repeat(MAX_LIST + 1)).is_err());
         let many = list(&(0..2_000).map(|at| format!("db-{at}\n")).collect::<String>()).unwrap();

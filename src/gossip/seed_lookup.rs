@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_life_that_nobody_answers_for_is_told_of_until_somebody_does() {
+    fn an_unanswered_rejoin_is_logged_once_until_a_member_answers() {
         let (running, _threads) = Running::idle();
         let lines = crate::log_line::capture::lines(|| {
             for result in [Err(JoinProblem::NoAddress), Err(JoinProblem::NoAddress), Ok(1)] {

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn seeds_of_a_discovery_are_replaced_and_those_that_are_new_are_told() {
+    fn seeds_of_a_discovery_are_replaced_and_new_ones_are_returned() {
         let texts = |seeds: &[&str]| seeds.iter().map(|seed| (*seed).to_owned()).collect::<Vec<_>>();
         let mut seeds = Seeds::new(texts(&["a"]));
         assert_eq!(seeds.offer(texts(&["a", "b", "c"])), ["b", "c"]);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_is_looked_up_once_at_a_time_and_those_that_failed_come_last() {
+    fn a_seed_is_looked_up_once_at_a_time_and_failed_ones_come_last() {
         let mut seeds = Seeds::new(["a", "b", "c"].map(String::from).to_vec());
         assert!(seeds.begin_lookup("a") && !seeds.begin_lookup("a") && seeds.begin_lookup("b"));
         assert_eq!((seeds.end_lookup("a", true), seeds.end_lookup("b", false)), (2, 1));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_address_it_is_known_which_seed_it_came_from() {
+    fn the_seed_that_an_address_came_from_is_known() {
         let mut seeds = Seeds::default();
         let addr = |at: u32| SocketAddr::from((std::net::Ipv4Addr::from_bits(at), 1));
         seeds.found("db", &(1..3_000).map(addr).collect::<Vec<_>>());

@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_arrives_before_the_end_of_the_wait_is_received_with_its_source() {
+    fn a_datagram_that_arrives_before_the_end_of_the_wait_is_received_with_its_source() {
         let (udp, other) = (udp(), UdpSocket::bind("127.0.0.1:0").unwrap());
         let from = other.local_addr().unwrap();
         let mut buffer = [0; 100];

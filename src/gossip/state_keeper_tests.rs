@@ -127,7 +127,7 @@ impl Rig {
 }
 
 #[test]
-fn what_happens_is_written_within_moments_and_the_rest_at_the_end() {
+fn events_are_written_within_moments_and_the_rest_at_the_end() {
     let mut rig = Rig::start(LONG, LONG);
     rig.until("it is made", |rig| rig.disk.disk().file().is_some());
     rig.joins("first");
@@ -169,7 +169,7 @@ fn a_disk_that_fails_is_told_once_counted_each_time_and_made_good() {
 }
 
 #[test]
-fn a_file_that_somebody_removes_is_written_anew_though_nothing_happens() {
+fn a_removed_file_is_written_anew_though_nothing_happens() {
     let mut rig = Rig::start(Duration::from_millis(20), LONG);
     rig.joins("first");
     rig.until("it is written", |rig| rig.disk.holds("first"));

@@ -79,7 +79,7 @@ fn one_address_has_all_threads_until_another_comes() {
 }
 
 #[test]
-fn two_addresses_that_hold_all_threads_and_places_shut_nobody_out() {
+fn two_addresses_that_hold_all_threads_and_places_do_not_shut_out_others() {
     let bench = Bench::new(LIMITS);
     let held = bench.hold_all([10, 11, 20, 21]);
     assert_eq!(bench.reports(4), [(10, true), (11, true), (20, true), (21, true)]);
@@ -95,7 +95,7 @@ fn two_addresses_that_hold_all_threads_and_places_shut_nobody_out() {
 }
 
 #[test]
-fn what_finds_no_place_is_told_by_the_thread_that_brought_it() {
+fn a_job_that_finds_no_place_is_told_so_by_the_thread_that_brought_it() {
     let bench = Bench::new(Limits { threads: 1, waiting: 1, recalls: false });
     let held = bench.hold(10, LONG);
     assert_eq!(bench.report(), (10, true));
@@ -112,7 +112,7 @@ fn what_finds_no_place_is_told_by_the_thread_that_brought_it() {
 }
 
 #[test]
-fn what_could_not_begin_in_time_is_not_begun_later() {
+fn a_job_that_could_not_begin_in_time_never_begins() {
     let bench = Bench::new(Limits { threads: 1, waiting: 4, recalls: false });
     let held = bench.hold(10, LONG);
     assert_eq!(bench.report(), (10, true));
@@ -150,7 +150,7 @@ fn a_thread_outlives_the_panic_of_a_job() {
 }
 
 #[test]
-fn closing_ends_what_runs_and_drops_what_waits() {
+fn closing_waits_for_running_jobs_and_drops_waiting_ones() {
     let bench = Bench::new(Limits { threads: 1, waiting: 4, recalls: false });
     let held = bench.hold(10, LONG);
     assert_eq!(bench.report(), (10, true));

@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn rings_are_equal_while_what_is_in_them_is() {
+    fn rings_are_equal_while_their_contents_are() {
         let [one, other] = [(); 2].map(|()| Keyring::new(key(1)));
         assert_eq!((&one, &one), (&other, &one.clone()));
         one.install(key(2)).unwrap();

@@ -161,7 +161,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn a_tiny_backlog_folds_to_the_truth_and_every_change_in_it_is_news(
+        fn a_tiny_backlog_folds_to_the_true_state_and_every_change_in_it_is_new(
             (changes, names) in (0..4usize, 0..6usize),
             steps in prop::collection::vec((0..3usize, 0..6, prop::collection::vec("[a-e]", 0..5), 0..4usize), 1..80),
         ) {
@@ -190,7 +190,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn what_waits_is_within_its_limits_and_the_fold_is_exactly_what_is_not_known_yet(
+        fn waiting_changes_are_within_their_limits_and_the_fold_is_exactly_the_unread_rest(
             (changes, names) in (0..4usize, 0..6usize),
             steps in prop::collection::vec((prop::collection::vec(("[a-j]", 0..4usize), 0..6), 0..3usize), 1..100),
         ) {
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_that_is_folded_is_told_as_one_and_so_is_that_it_was_none() {
+    fn a_fold_reports_which_peers_failed_and_which_have_no_longer_failed() {
         let membership = Membership::new().for_source(SourceId(0));
         let tell = |how, peers: &[&str]| membership.list_departed(how, peers);
         tell(Departure::Failed, &["a", "b", "c"]);

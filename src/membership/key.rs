@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_ordered_as_their_names_whatever_is_in_these() {
+    fn keys_are_ordered_as_their_names_for_any_content() {
         let mut names = vec![String::new()];
         for length in [1, 7, 8, 9, 15, 16, 17, 20] {
             for last in ["\0", "\0\0", "\u{1}", "a", "b", "\u{7f}", "\u{80}", "\u{10ffff}"] {

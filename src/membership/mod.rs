@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_in_the_callers_code_changes_nothing_and_locks_nobody_out() {
+    fn a_panic_in_the_callers_code_changes_nothing_and_leaves_no_lock_held() {
         let membership = Membership::new();
         let names = (0..3).map(|at| if at == 2 { panic!("out of names") } else { at.to_string() });
         let added = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| membership.add(names)));

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_knows_its_own_at_both_ends_and_nobody_else() {
+    fn a_list_contains_exactly_its_own_peers() {
         let peers = Peers::from_sorted(["a".into(), "b".into(), "d".into()]);
         assert!(["a", "b", "d"].iter().all(|peer| peers.contains(peer)));
         assert!(peers.iter().all(|peer| peers.contains(peer)));

@@ -132,7 +132,7 @@ mod tests {
     use crate::Membership;
 
     #[test]
-    fn a_snapshot_that_is_being_listed_holds_nobody_up_and_is_shared_while_nothing_changes() {
+    fn a_snapshot_that_is_being_listed_blocks_no_call_and_is_shared_while_nothing_changes() {
         let membership = Membership::new();
         membership.add((0..1_000).map(|peer| format!("{peer:03}")));
         let snapshot = membership.snapshot();

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_of_a_peer_nobody_reports() {
+    fn nothing_is_kept_of_a_peer_that_no_source_reports() {
         assert!(Reports::default().are_void());
         assert!(check(&[(APPLICATION, ACTIVE, ACTIVE), (APPLICATION, Absent, Absent)]).are_void());
         assert!(check(&[(A, ACTIVE, ACTIVE), (A, Absent, Absent)]).are_void());

@@ -25,7 +25,7 @@ fn recorded(limit: u64) -> World {
 }
 
 #[test]
-fn a_replay_gives_what_was_recorded() {
+fn a_replay_gives_the_recorded_outputs() {
     let mut world = recorded(1 << 24);
     let recordings = world.recordings();
     assert_eq!(recordings.len(), 4);
@@ -91,7 +91,7 @@ fn a_replay_fails_at_the_first_difference_and_says_which() {
 }
 
 #[test]
-fn another_build_is_told_of() {
+fn a_replay_by_another_build_says_so() {
     let mut world = recorded(1 << 24);
     let mut recording = world.recordings().swap_remove(0);
     recording.header.core ^= 1;
@@ -104,7 +104,7 @@ fn another_build_is_told_of() {
 /// A file cut anywhere, or with a bit that is turned, is refused or read as far as it is whole: a step that is read is one
 /// that was recorded.
 #[test]
-fn whatever_a_file_holds_is_read_or_refused() {
+fn a_damaged_file_is_read_as_far_as_it_is_whole_or_refused() {
     let mut world = recorded(1 << 18);
     let file = world.recorded_file(1);
     let whole = Recording::parse(&file).unwrap();
@@ -214,7 +214,7 @@ fn the_same_configuration_changes_nothing_however_late_timers_fired() {
 }
 
 #[test]
-fn another_configuration_shows_what_it_would_have_changed() {
+fn a_replay_with_another_configuration_shows_the_differences() {
     let mut world = recorded(1 << 24);
     let verdict = |events: &[(Time, Event)]| {
         let failed =

@@ -526,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leave_that_somebody_heard_is_no_failure_and_one_that_nobody_did_may_be() {
+    fn a_leave_that_a_member_heard_is_no_failure_and_an_unheard_one_may_be() {
         for (heard, expected) in [(true, Some("a leave is no failure")), (false, None)] {
             let mut checker = checker(Truth::Up);
             checker.left(1, heard);

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_is_accepted_runs() {
+    fn every_accepted_configuration_runs() {
         for seed in crate::sim::tests::seeds(400) {
             let outcome = try_config(seed);
             assert!(outcome.is_ok(), "seed {seed}: {outcome:?} with {:#?}", draw(seed));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn most_that_are_drawn_are_accepted_and_unlike_each_other() {
+    fn most_drawn_configurations_are_accepted_and_they_differ() {
         let drawn: Vec<_> = (0..200).filter_map(draw).collect();
         assert!(drawn.len() > 150, "{}", drawn.len());
         let shortest = drawn.iter().filter(|config| config.probe_interval < Duration::from_millis(20));

@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_for_too_long_is_noticed_and_what_ends_in_time_is_not() {
+    fn a_view_that_is_wrong_for_too_long_is_noticed_and_one_that_ends_in_time_is_not() {
         for wrong in [Wrong::Away, Wrong::Elsewhere, Wrong::Stale] {
             let at = |at, wrong| (at, sight(true, 0, wrong));
             let wrong_at = |second| at(second, Some(wrong));
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_most_of_the_time_is_noticed() {
+    fn a_view_that_is_wrong_most_of_the_time_is_noticed() {
         let away = |at: &u64| at % 10 != 9;
         let at = |at: u64| (at, sight(true, 0, Some(Wrong::Away).filter(|_| at > 0 && away(&at))));
         assert_eq!(found((0..60).map(at).collect()), Some(Wrong::Away.rule()));

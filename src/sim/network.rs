@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lost_of_datagrams_and_of_streams_is_set_apart() {
+    fn loss_of_datagrams_and_of_streams_is_set_separately() {
         let segment = |network: &mut Network, rng: &mut _| network.pass_segment(0, 1, Time::ZERO, rng);
         let handshake = |network: &mut Network, rng: &mut _| network.pass_handshake(0, 1, Time::ZERO, rng);
         let mut datagrams = Network { datagram_loss: 0.25, ..Network::default() };

@@ -62,7 +62,7 @@ fn a_node_that_sends_from_elsewhere_is_a_member_like_any_other() {
 }
 
 #[test]
-fn a_translator_that_takes_another_binding_makes_nobody_fail() {
+fn a_translator_that_takes_another_binding_causes_no_failure() {
     let mut world = with_second(ways()[1]);
     world.run_until("one view", Duration::from_secs(5), |world| world.all_see(N));
     for binding in 1..60 {
@@ -74,7 +74,7 @@ fn a_translator_that_takes_another_binding_makes_nobody_fail() {
 
 /// Whether a packet gets from one address to another, which belongs to a mapped host.
 #[test]
-fn a_translator_lets_in_what_its_kind_does_and_only_after_something_was_sent() {
+fn a_translator_lets_in_packets_by_its_kind_and_only_after_one_was_sent() {
     let (own, other, third) = (addr(1), addr(2), addr(3));
     let mut rng = fastrand::Rng::with_seed(1);
     for (nat, third_passes) in [(Nat::FullCone, true), (Nat::AddressRestricted, false)] {

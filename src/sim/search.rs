@@ -330,7 +330,7 @@ mod tests {
     use crate::sim::{attacker::Attack, tests::cluster};
 
     #[test]
-    fn what_does_not_matter_is_left_out() {
+    fn shrinking_leaves_out_faults_that_do_not_matter() {
         let crash_and_heal = |schedule: &Schedule| {
             let at = |wanted: fn(&Fault) -> bool| schedule.faults.iter().position(|(_, f)| wanted(f));
             let crash = at(|fault| matches!(fault, Fault::Crash(_)));

@@ -124,7 +124,7 @@ impl<'a> Section<'a> {
         matches!(self.tag, Ping::TAG | Ack::TAG | PingReq::TAG | Nack::TAG | Retry::TAG)
     }
 
-    /// Whether it is for the layer above: see [`data`].
+    /// Whether it is for the data layer: see [`data`].
     pub(crate) fn is_data(self) -> bool {
         data::is_data(self.tag)
     }

@@ -24,8 +24,8 @@ use crate::{
 pub(super) const SAMPLE: u64 = 256;
 /// Broadcasts that wait for confirmations at the same time.
 pub(super) const MAX_OPEN: usize = 64;
-/// How many origins Confirms may wait for, of which an account has its [share](Shares::has_room), and how many for each.
-/// Broadcasts beyond it are not confirmed until the origin asks.
+/// How many origins may have waiting Confirms, of which an account has its [share](Shares::has_room), and how many Confirms
+/// each. A broadcast beyond that is not confirmed until the origin asks.
 const MAX_PENDING: (usize, usize) = (512, 16);
 /// How many datagrams of Confirms may be sent in answer to datagrams that arrived before.
 const MAX_CREDIT: usize = 8;
@@ -35,9 +35,9 @@ const SPREAD: Duration = Duration::from_millis(100);
 /// fraction of the time.
 const STEPS: u32 = 32;
 const HALF: u32 = STEPS / 2;
-/// From this step on by stream as well.
+/// From this step on the broadcast goes by stream as well.
 const BY_STREAM: u32 = STEPS / 4 * 3;
-/// How long a confirmation waits for a packet to a member that datagrams do not reach.
+/// How long a Confirm waits for a packet to a member that datagrams do not reach.
 const RIDE: Duration = Duration::from_secs(10);
 
 /// Why a member did not confirm a broadcast.
@@ -47,9 +47,9 @@ const RIDE: Duration = Duration::from_secs(10);
 pub enum Unconfirmed {
     /// No confirmation arrived in time, though the broadcast was sent to that member directly.
     Silent,
-    /// It failed meanwhile, or was restarted.
+    /// The member failed meanwhile, or was restarted.
     Failed,
-    /// It left meanwhile.
+    /// The member left meanwhile.
     Left,
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct Outcome {
     /// The members that confirmed it, each with the time that it took.
     pub(crate) reached: Vec<(Arc<str>, Duration)>,
     pub(crate) missing: Vec<(Life, Unconfirmed)>,
-    /// How many received it, or confirmed it, only after it was sent to them directly.
+    /// How many members received it, or confirmed it, only after it was sent to them directly.
     pub(crate) repaired: usize,
 }
 
@@ -80,7 +80,7 @@ struct Open {
     item: Arc<Item>,
     began: Time,
     timeout: Duration,
-    /// The step of its time at which something is due next.
+    /// The step of the caller's time at which work is due next.
     step: u32,
     waits: BTreeMap<Arc<str>, u64>,
     outcome: Outcome,
@@ -105,14 +105,14 @@ impl Open {
 pub(super) struct Resend {
     pub(super) to: Life,
     pub(super) item: Arc<Item>,
-    /// Datagrams do not seem to reach it.
+    /// Whether to use a stream: datagrams do not seem to reach the member.
     pub(super) by_stream: bool,
 }
 
 /// The origin's side.
 #[derive(Debug, Default)]
 pub(super) struct Confirmations {
-    /// By the epoch of this node, which may rise, and the number.
+    /// By this node's epoch, which may rise, and the broadcast's number.
     open: BTreeMap<(u64, u64), Open>,
     closed: bool,
 }
@@ -131,7 +131,7 @@ impl Confirmations {
         caller: Sender<Outcome>,
     ) {
         if self.closed {
-            // The caller learns of the end as its channel is dropped.
+            // The caller notices the end when its channel is dropped.
             return;
         }
         let waits = asked.into_iter().map(|life| (life.name, life.epoch)).collect();
@@ -188,8 +188,8 @@ impl Confirmations {
         self.open.values().map(Open::next).min()
     }
 
-    /// Does what is due: after half of the time, the broadcast is sent directly to members that have not confirmed it, a few
-    /// times.
+    /// Runs work that is due: after half of the time, the broadcast is sent directly, a few times, to members that have not
+    /// confirmed it.
     pub(super) fn expire(&mut self, now: Time, resend: &mut VecDeque<Resend>) {
         let due: Vec<_> =
             self.open.iter().filter(|(_, open)| open.next() <= now).map(|(id, _)| *id).collect();
@@ -263,14 +263,14 @@ pub(super) fn is_sampled(name: &str, seq: u64, n: usize) -> bool {
     n <= SAMPLE || hash::entry(name, seq, 0) <= u64::MAX / n * SAMPLE
 }
 
-/// The receivers' side: Confirms that wait for a packet to their origin.
+/// The receivers' side: Confirms that wait for a packet to the origin.
 #[derive(Debug, Default)]
 pub(super) struct PendingConfirms {
     to: BTreeMap<Life, Pending>,
     /// The accounts of the origins.
     shares: Shares,
     next: Option<Time>,
-    /// How many datagrams may be sent in answer to those that arrived: one may hold broadcasts of many origins.
+    /// How many datagrams may be sent in answer to arrived ones: one datagram may hold broadcasts of many origins.
     may_send: usize,
 }
 
@@ -309,7 +309,7 @@ impl PendingConfirms {
         self.next
     }
 
-    /// A datagram arrived, so one may be sent.
+    /// A datagram arrived, so this node may send one.
     pub(super) fn earn(&mut self) {
         self.may_send = (self.may_send + 1).min(MAX_CREDIT);
     }
@@ -338,8 +338,7 @@ impl PendingConfirms {
         Some(pending)
     }
 
-    /// The next confirmation that is due, once. If it is not sent then, it waits for a packet that goes to its origin
-    /// anyway.
+    /// The next Confirm that is due, once. If it is not sent then, it waits for a packet that goes to the origin anyway.
     pub(super) fn due(&mut self, now: Time) -> Option<Life> {
         if self.next.is_none_or(|next| next > now) {
             return None;
@@ -381,7 +380,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(4);
 
     #[test]
-    fn it_ends_with_the_last_confirmation() {
+    fn a_confirmed_broadcast_ends_with_the_last_confirmation() {
         let (mut confirmations, (caller, told)) = (Confirmations::default(), bounded(1));
         let asked = vec![life("a", 1), life("b", 1), life("c", 2)];
         confirmations.open(BEGIN, item("me", 1, 1), LIMIT, asked, caller);
@@ -425,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_to_ask_is_an_answer() {
+    fn a_broadcast_without_recipients_is_answered_at_once() {
         let (mut confirmations, (caller, told)) = (Confirmations::default(), bounded(1));
         confirmations.open(BEGIN, item("me", 1, 1), LIMIT, Vec::new(), caller);
         assert_eq!(told.try_recv(), Ok(Outcome::default()));
@@ -433,7 +432,7 @@ mod tests {
 
     /// A caller may arrive between the end and the time at which it notices the end.
     #[test]
-    fn after_the_end_nobody_waits() {
+    fn a_caller_that_comes_after_the_end_is_disconnected_at_once() {
         let (mut confirmations, (caller, told)) = (Confirmations::default(), bounded(1));
         confirmations.close();
         confirmations.open(BEGIN, item("me", 1, 1), LIMIT, vec![life("a", 1)], caller);
@@ -503,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_one_host_keep_nobody_elses_broadcasts_unconfirmed() {
+    fn names_of_one_host_leave_room_for_confirms_to_other_hosts() {
         let mut pending = PendingConfirms::default();
         (0..1_000).for_each(|origin| pending.add(BEGIN, &life("o", origin), Some(1.into()), 1, SPREAD));
         let other = life("b", 1);

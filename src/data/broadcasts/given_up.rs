@@ -1,19 +1,19 @@
 //! Numbers of a life that count as known although they did not arrive, so that no member confirms a broadcast that its
 //! readers did not receive.
 
-/// How many ranges are remembered, the highest ones.
+/// How many ranges are remembered; the lowest ones are forgotten.
 pub(super) const MAX_RANGES: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct GivenUp {
-    /// In ascending order, with other numbers between them.
+    /// The ranges in ascending order, with other numbers between them.
     ranges: Vec<(u64, u64)>,
-    /// Up to this number it is not remembered which ones arrived.
+    /// Up to this number, it is forgotten which broadcasts arrived.
     forgotten: u64,
 }
 
 impl GivenUp {
-    /// Adds all numbers from the first to the last. There may be none.
+    /// Adds all numbers from the first to the last. The range may be empty.
     pub(super) fn add(&mut self, first: u64, last: u64) {
         let first = first.max(self.forgotten.saturating_add(1));
         if first > last {
@@ -31,12 +31,12 @@ impl GivenUp {
         }
     }
 
-    /// Whether a known number has arrived; `None` if that is not remembered.
+    /// Whether the broadcast of a known number has arrived; `None` if that is forgotten.
     pub(super) fn has_come(&self, seq: u64) -> Option<bool> {
         (seq > self.forgotten).then(|| self.range_of(seq).is_none())
     }
 
-    /// A number has arrived after all.
+    /// The broadcast of a number has arrived after all.
     pub(super) fn remove(&mut self, seq: u64) {
         if let Some(at) = self.range_of(seq) {
             let (first, last) = self.ranges.remove(at);
@@ -98,7 +98,8 @@ mod tests {
         assert_eq!(given_up.has_come(u64::MAX - 1), Some(false));
     }
 
-    /// A node that has broadcasts 1 and 700 of a member: what does not fit into the window between them was given up.
+    /// A node that has broadcasts 1 and 700 of a member: the numbers between them that do not fit into the window were given
+    /// up.
     fn behind() -> (Node, Broadcasts) {
         let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);
         let node = Node::new(Config::lan("me"), start, Time::ZERO);
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_up_is_read_before_it_is_confirmed() {
+    fn a_given_up_broadcast_is_read_before_it_is_confirmed() {
         let ((node, mut all), a) = (behind(), tests::life("a", 1));
         assert_eq!(asked(&node, &mut all, &a, 1), (vec![], true), "it came");
         assert_eq!(asked(&node, &mut all, &a, 100), (vec![(100, false)], true));

@@ -11,17 +11,17 @@ use crate::{
 pub(crate) const FOLD: u8 = 1;
 /// Receivers confirm it.
 pub(crate) const CONFIRM: u8 = 2;
-/// For this receiver alone: it confirms even if it is not in the sample, or has it already.
+/// Only for this receiver: it confirms even if it is not in the sample, or has the broadcast already.
 pub(crate) const CONFIRM_ANYWAY: u8 = 4;
 
 /// A broadcast, shared by all parts that store it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) origin: Life,
-    /// The account that it counts for; `None` for this node's own.
+    /// The account of the origin; `None` for this node's own broadcasts.
     pub(crate) account: Option<Account>,
     pub(crate) seq: u64,
-    /// The stamp that counts here, and the one that its origin gave it.
+    /// The stamp that this node orders it by, and the one that its origin gave it.
     pub(crate) stamp: u64,
     pub(super) given: u64,
     pub(crate) flags: u8,
@@ -65,7 +65,7 @@ impl Item {
         self.payload.len() > MAX_SMALL
     }
 
-    /// Bytes of its section, at most.
+    /// The most bytes that its section takes.
     pub(super) fn size(&self) -> usize {
         // Tag and length, three numbers, flags, the lengths of three fields.
         let Self { origin, topic, payload, .. } = self;

@@ -15,12 +15,12 @@ use crate::{
 };
 
 impl Broadcasts {
-    /// From now on, the keeper of a state file is notified when there is more for [`take_changed`](Self::take_changed).
+    /// From now on, the keeper of a state file is notified when [`take_changed`](Self::take_changed) has more.
     pub(crate) fn keep(&mut self, keeper: Sender<()>) {
         self.keeper = Some(keeper);
     }
 
-    /// Continues from the state that an earlier life stored. Broadcasts sent meanwhile are from before this life's time, as
+    /// Continues from the state that an earlier life stored. Broadcasts sent between the two lives are not for this one, as
     /// for any node that joins.
     pub(crate) fn restore<'a>(&mut self, heads: impl Iterator<Item = BroadcastHead<'a>>) {
         for BroadcastHead { origin, epoch, below, above } in heads {
@@ -49,7 +49,7 @@ impl Broadcasts {
     /// A delivery went to readers, or a loss was reported to them.
     pub(super) fn note_change(&mut self, life: &Life) {
         if life.name != self.own.name && !std::mem::replace(&mut self.changed, true) {
-            // A keeper that was notified already will come; one that is gone stores nothing.
+            // A keeper that was notified already will come; a keeper that is gone stores nothing.
             self.keeper.iter().for_each(|keeper| _ = keeper.try_send(()));
         }
     }
@@ -74,7 +74,7 @@ impl Broadcasts {
     }
 }
 
-/// What is known of a life, as it is said and kept.
+/// Builds the head of a life, for a packet or a state file.
 pub(super) fn with_head<R>(life: &Life, window: &Window, act: impl FnOnce(&BroadcastHead<'_>) -> R) -> R {
     let (bytes, len) = window.bytes();
     act(&BroadcastHead { origin: &life.name, epoch: life.epoch, below: window.below(), above: &bytes[..len] })
@@ -91,9 +91,9 @@ mod tests {
     };
     use crate::swim::{Config, Start, Time};
 
-    /// More was sent while the node was down than a window holds.
+    /// Members sent more while the node was down than a window holds.
     #[test]
-    fn what_was_sent_while_a_node_was_down_is_not_told_to_be_lost() {
+    fn broadcasts_sent_while_a_node_was_down_are_not_reported_as_lost() {
         let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);
         let node = Node::new(Config::lan("me"), start, Time::ZERO);
         let mut all = Broadcasts::new(&node);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_file_says_is_restored_or_passed_over() {
+    fn any_heads_in_a_file_are_restored_or_skipped() {
         let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);
         let node = Node::new(Config::lan("me"), start, Time::ZERO);
         let mut all = Broadcasts::new(&node);

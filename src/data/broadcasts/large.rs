@@ -1,6 +1,6 @@
 //! Broadcasts that fit in no datagram go from their origin to each member, as an ask (`data::messages`): in a stream, and
-//! once. Their numbers are those of the origin's broadcasts, so they have their place in its order. No member passes them
-//! on, and no other member stores them.
+//! once. They share the numbers of the origin's other broadcasts, so they have their place in its order. No member passes
+//! them on or stores them for others.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
     wire::data::Broadcast,
 };
 
-/// The longest payload of a confirmed broadcast: with its other fields it is as long as a message may be.
+/// The longest payload of a confirmed broadcast. With its other fields it is no longer than a message may be.
 pub(crate) const MAX_LARGE: usize = MAX_MESSAGE - 64;
 
 impl Item {
@@ -25,8 +25,8 @@ impl Item {
 }
 
 impl Broadcasts {
-    /// Processes one that its origin sends to this node. Returns whether its readers receive it, or have it. It may have
-    /// been reported as lost because later ones arrived first.
+    /// Processes a large broadcast that its origin sends to this node. Returns whether its readers receive it, or have it.
+    /// It may have been reported as lost because later ones arrived first.
     pub(crate) fn on_large(
         &mut self,
         now: Time,
@@ -40,7 +40,7 @@ impl Broadcasts {
         else {
             return false;
         };
-        // It may have been sent before the epoch of its origin rose.
+        // The origin may have sent it before its epoch rose.
         if epoch > from.epoch || payload.len() > MAX_LARGE {
             return false;
         }
@@ -59,7 +59,7 @@ impl Broadcasts {
         self.heard(&origin.name, origin.epoch).is_some_and(|heard| heard.window.contains(seq))
     }
 
-    /// The result of sending one to a member.
+    /// The result of sending a large broadcast to a member.
     pub(crate) fn large_settled(&mut self, now: Time, item: &Item, by: &Life, is_taken: bool) {
         if is_taken {
             self.confirmations.confirmed(now, by, item.origin.epoch, item.seq);
@@ -88,9 +88,9 @@ mod tests {
         assert!(postcard::to_extend(&longest, Vec::new()).unwrap().len() + MAX_LARGE <= MAX_MESSAGE);
     }
 
-    /// This node heard of a later one first, and those before it were given up.
+    /// This node heard of a later broadcast first, and gave up those before it.
     #[test]
-    fn one_that_counted_as_lost_is_read_once_and_one_that_does_not_fit_is_refused() {
+    fn a_large_broadcast_that_counted_as_lost_is_read_once_and_a_malformed_one_is_refused() {
         let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);
         let node = Node::new(Config::lan("me"), start, Time::ZERO);
         let mut all = Broadcasts::new(&node);

@@ -26,7 +26,7 @@ impl Broadcasts {
         change: impl FnOnce(&mut Heard, &mut VecDeque<Delivery>),
     ) {
         let past = self.before_this_node(seq);
-        // This may begin the life, and so end an earlier one with deliveries.
+        // This may begin the life, and so end an earlier life, which hands out deliveries.
         self.heard_or_new(life.clone(), seq);
         let mut out = std::mem::take(&mut self.deliveries);
         let before = out.len();
@@ -99,7 +99,7 @@ impl Broadcasts {
         }
     }
 
-    /// Ends a life: readers receive what was held back, and a report of what is missing.
+    /// Ends a life: readers receive the broadcasts that were held back, and a report of the missing ones.
     pub(super) fn end(&mut self, mut past: Heard) {
         past.due().map(|at| self.due.remove(&(at, past.life.clone())));
         self.digest ^= past.share;
@@ -109,7 +109,7 @@ impl Broadcasts {
         self.count_lost(before);
     }
 
-    /// Counts the held-back broadcasts of a life for an account; before, `counted` had `before` bytes of them. As long as
+    /// Counts the held-back broadcasts of a life for an account; `counted` had `before` bytes of them until now. As long as
     /// there is not enough room, the gap in front of them is skipped at once.
     fn count_held(
         &mut self,
@@ -130,8 +130,8 @@ impl Broadcasts {
         self.held.add(account, (0, heard.held_bytes()));
     }
 
-    /// A member is no longer listed. It may be again at once, as the same process: which of its broadcasts were taken in is
-    /// remembered for as long as others may repeat them.
+    /// A member is no longer listed. The same process may be listed again at once, so this node remembers which of its
+    /// broadcasts were taken in for as long as others may repeat them.
     pub(super) fn reaped(&mut self, node: &Node, name: &Arc<str>) {
         let lives: Vec<_> = self.lives.get(name).into_iter().flatten().collect();
         let account = lives.last().map_or(Some(Account::UNMET), |heard| heard.account);
@@ -142,18 +142,18 @@ impl Broadcasts {
         }
     }
 
-    /// The number up to which broadcasts were before this node's time if this one arrives: those too far behind to fit into a
-    /// window. For the others, a sync tells.
+    /// The number up to which broadcasts were before this node's time if this one arrives: numbers too far behind to fit
+    /// into a window. A sync decides about the others.
     pub(super) fn before_this_node(&self, seq: u64) -> u64 {
         if self.takes_over() { seq.saturating_sub(window::WIDTH + 1) } else { 0 }
     }
 
-    /// Whether the knowledge of others is older than this node.
+    /// Whether the knowledge of others counts as older than this node.
     pub(super) fn takes_over(&self) -> bool {
         !self.took_over && self.joined.is_none_or(|at| self.now.since(at) < JOINING)
     }
 
-    /// Updates the digest for the state of a life, and for whether it is the live one of its name.
+    /// Updates the digest after a change of a life, or of whether it is the live one of its name.
     pub(super) fn refresh(&mut self, node: &Node, life: &Life) {
         let counts = *life == self.own
             || node.known_life(&life.name).is_some_and(|(known, live)| live && known == *life);
@@ -180,7 +180,7 @@ mod tests {
         (node, all)
     }
 
-    /// So many bytes wait for the first one of a life.
+    /// Makes 198 broadcasts of a life wait for its first one.
     fn hold(all: &mut Broadcasts, node: &Node, name: &str, epoch: u64) {
         (2..200).for_each(|seq| hold_one(all, node, name, epoch, seq));
     }
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_back_of_many_names_is_bounded_and_the_rest_is_handed_out() {
+    fn broadcasts_held_back_for_many_names_are_bounded_and_the_rest_is_handed_out() {
         let (node, mut all) = broadcasts();
         for i in 0..60 {
             hold(&mut all, &node, &format!("x{i}"), 1);
@@ -201,7 +201,7 @@ mod tests {
         }
         let held = all.held.all().1;
         assert!(held > MAX_HELD_OF_ALL / 2 - (192 << 10) && held < MAX_HELD_OF_ALL / 2 + 2000, "{held}");
-        // There is less room left than one name may hold back.
+        // The room that is left is less than one name may hold back.
         let handed_out = (0..300).find_map(|i| {
             hold_one(&mut all, &node, &format!("y{i}"), 1, 2);
             all.poll_delivery()
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_held_back_of_a_life_that_makes_room_is_handed_out() {
+    fn broadcasts_held_back_for_an_evicted_life_are_handed_out() {
         let (node, mut all) = broadcasts();
         hold(&mut all, &node, "a", 1);
         assert_eq!(all.poll_delivery(), None);

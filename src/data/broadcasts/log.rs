@@ -20,8 +20,8 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Stores a broadcast; in a full log, the oldest of the account with the most makes room. Returns whether one was
-    /// dropped that could have been stored longer.
+    /// Stores a broadcast; in a full log, the oldest of the account with the most makes room. Returns whether a broadcast
+    /// was dropped before its time.
     pub(super) fn push(&mut self, now: Time, item: Arc<Item>) -> bool {
         self.expire(now);
         let mut evicted = false;
@@ -58,7 +58,7 @@ impl Log {
         self.entries.iter().map(|(_, item)| item).filter(move |item| item.origin == *life)
     }
 
-    /// Those that arrived after this time.
+    /// The broadcasts of a life that arrived after this time.
     pub(super) fn since<'a>(&'a self, life: &Life, begin: Time) -> impl Iterator<Item = &'a Arc<Item>> {
         let entries = self.entries.iter().filter(move |(at, item)| *at >= begin && item.origin == *life);
         entries.map(|(_, item)| item)
@@ -84,7 +84,7 @@ mod tests {
     const BEGIN: Time = Time::ZERO;
 
     #[test]
-    fn it_keeps_a_minute() {
+    fn the_log_keeps_a_minute() {
         let mut log = Log::default();
         log.push(BEGIN, item("a", 1, 1));
         log.push(BEGIN + Duration::from_secs(1), item("a", 1, 2));
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn one_host_has_all_of_it_until_others_need_their_part_whatever_names_it_has() {
+    fn one_host_may_fill_the_log_under_any_names_until_others_need_their_share() {
         let mut log = Log::default();
         let count = |log: &Log, name| log.of(&life(name, 1)).count();
         (1..=400).for_each(|seq| _ = log.push(BEGIN, item("loud", 1, seq)));

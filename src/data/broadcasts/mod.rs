@@ -1,11 +1,12 @@
 //! Broadcasts: payloads for every member, once, in their sender's order (Serf's user events).
 //!
-//! A broadcast is named by its origin, the origin's life and a number that the origin counts. Which numbers of each life are
-//! known decides alone what is new (`window`). It spreads by gossip, behind the protocol's updates (`queue`), which may
-//! miss somebody: a later number or a digest that differs shows it, and what is missing comes out of another member's `log`
-//! (`repair`). `lives` is what is known of each life, `past` whose name is listed no longer; `origin` keeps the order, `given_up`
-//! what counts as known without having come; `confirm` tells the origin who has it, `large` has what no datagram holds; `send` says
-//! what goes into packets, `kept` what a state file keeps, `item` is one broadcast, `commands` are what an application calls.
+//! An origin, its life and a number that the origin counts name a broadcast. A broadcast is new if its number is not among
+//! the known numbers of that life (`window`). It spreads by gossip, behind the protocol's updates (`queue`), which may miss
+//! a member: a later number or a differing digest shows the gap, and another member gives the missing broadcasts from its
+//! `log` (`repair`). `lives` has the state of each life, `past` the names that are no longer listed; `origin` keeps the
+//! order, `given_up` has the numbers that count as known without having arrived; `confirm` tells the origin which members
+//! have a broadcast, `large` sends broadcasts that fit in no datagram; `send` writes packets, `kept` is the part in a state
+//! file, `item` is one broadcast, `commands` are calls of the application.
 
 mod commands;
 mod confirm;
@@ -58,14 +59,14 @@ use crate::{
 
 /// Broadcasts per second of a node, on average, and those that may come at once.
 const OWN: Rate = (50, 256);
-/// Those of one origin that a receiver passes on: four times as many. The others wait for repair. Not shared by
-/// account: the queue is.
+/// The rate at which a receiver passes on broadcasts of one origin: four times as much. Further ones wait for repair. The
+/// rate is not shared by account, since the queue is.
 const PASSED: Rate = (4 * OWN.0, 4 * OWN.1);
 /// Lives of one name: the present one, and one before.
 const MAX_LIVES: usize = 2;
-/// How long after the start the knowledge of others counts as older than this node, unless it was learned before.
+/// A node takes over the knowledge of others as older than itself for this long after its start, unless it did so before.
 const JOINING: Duration = Duration::from_secs(10);
-/// A queue that has not been empty for longer is no reason to withhold the digest.
+/// The digest is withheld while the queue is busy, but no longer than this.
 const BUSY: Duration = Duration::from_millis(500);
 /// The most deliveries that wait for readers; a driver takes them after each input.
 const MAX_DELIVERIES: usize = 8192;
@@ -88,39 +89,39 @@ pub(crate) struct Broadcasts {
     lives: BTreeMap<Arc<str>, Vec<Heard>>,
     /// The xor of the shares of the live origins.
     digest: u64,
-    /// The digest is sent until then.
+    /// Until then this node sends the digest.
     tell_until: Time,
     busy_since: Time,
     queue: Queue,
     log: Log,
     stamps: Stamps,
     rate: Bucket,
-    /// When something is due for a life.
+    /// The next deadline of each life.
     due: BTreeSet<(Time, Life)>,
     /// Bytes of the broadcasts that wait for an earlier one.
     held: Shares,
     deliveries: VecDeque<Delivery>,
     /// The members to ask for missing broadcasts.
     asks: VecDeque<Life>,
-    /// An origin of which others claim what is believed from it alone.
+    /// An origin to ask, since others claim a number that is believed from the origin alone.
     to_ask: Option<Life>,
-    /// When to tell somebody the digest, as nothing is left in the queue, and from when on that may be.
+    /// When to send a random member the digest, as the queue is empty, and the earliest time for that.
     check: Option<Time>,
     next_check: Time,
-    /// Whether datagrams without a cause from outside may be sent.
+    /// Whether datagrams may be sent that no datagram from outside caused.
     sends: bool,
     confirmations: Confirmations,
     resends: VecDeque<Resend>,
     pending_confirms: PendingConfirms,
     rng: fastrand::Rng,
-    /// Since when this node knows others, and whether it has taken over their knowledge.
+    /// When this node first knew others, and whether it has taken over their knowledge.
     joined: Option<Time>,
     took_over: bool,
-    /// When the present life of each name was first listed: earlier broadcasts are not for it. A name that returns keeps its
-    /// time.
+    /// The epoch of each name's present life and when it was first listed: earlier broadcasts are not for this node. A name
+    /// that returns keeps its time.
     arrivals: BTreeMap<Arc<str>, (u64, Time)>,
     past: Past,
-    /// Whether readers may have received something that is in no state file yet, and the keeper of one.
+    /// Whether readers may have received a broadcast that is in no state file yet, and the keeper of the state file.
     changed: bool,
     keeper: Option<Sender<()>>,
     /// The counters of metrics.
@@ -193,7 +194,8 @@ impl Broadcasts {
         self.take_in(now, node, from, message, true);
     }
 
-    /// Takes in a broadcast that a member has given because this node lacked it: all others get it as this node does.
+    /// Takes in a broadcast that a member has given because this node lacked it. No member passes it on: the others get it
+    /// by repair, as this node did.
     fn on_repaired(&mut self, now: Time, node: &Node, from: &Life, message: &Broadcast<'_>) {
         self.pending_confirms.earn();
         self.take_in(now, node, from, message, false);
@@ -231,7 +233,8 @@ impl Broadcasts {
         self.learn(node, item, from, passes);
     }
 
-    /// Whether readers have a known broadcast, or receive it now: it may count as known without having arrived.
+    /// Whether readers have a known broadcast, or receive it now: a number may count as known although its broadcast did not
+    /// arrive.
     fn has_or_gets(&mut self, node: &Node, from: &Life, message: &Broadcast<'_>) -> bool {
         let has = self.heard(&from.name, from.epoch).and_then(|heard| heard.has_come(message.seq));
         if has == Some(false) {
@@ -243,7 +246,8 @@ impl Broadcasts {
         has.is_some()
     }
 
-    /// Somebody used a number in this node's name: it goes on above it, as all others may have taken that for its own.
+    /// Another node used a number of this node's life. This node goes on above it, since all others may take the forged
+    /// broadcast for its own.
     fn on_own(&mut self, node: &Node, epoch: u64, seq: u64) {
         if epoch != self.own.epoch || seq <= self.last {
             return;
@@ -256,7 +260,7 @@ impl Broadcasts {
         self.tell_until = self.now + KEEP;
     }
 
-    /// The life that a broadcast is of, if it is one of a member and nothing about it is out of bounds.
+    /// The life of a broadcast's origin, if the origin is a member and the number is believed.
     fn admit(&mut self, node: &Node, from: &Life, message: &Broadcast<'_>) -> Option<Life> {
         let (known, _) = node.known_life(message.origin)?;
         let life = match self.heard(message.origin, message.epoch) {
@@ -266,7 +270,8 @@ impl Broadcasts {
         self.believes(from, &life, message.seq).then_some(life)
     }
 
-    /// Whether a member is believed that a life has come to this number. If its origin alone would be, that is asked.
+    /// Whether a member's claim is believed that a life has come to this number. If only the origin would be believed, it is
+    /// asked.
     fn believes(&mut self, from: &Life, life: &Life, seq: u64) -> bool {
         let believed = is_plausible(seq, self.known_of(life).highest(), from == life);
         if !believed && from != life {
@@ -275,7 +280,7 @@ impl Broadcasts {
         believed
     }
 
-    /// Processes a new broadcast, of this node or of another.
+    /// Processes a new broadcast, of this node or of another one.
     fn learn(&mut self, node: &Node, item: Arc<Item>, from: &Life, passes: bool) {
         let life = item.origin.clone();
         let now = self.now;
@@ -307,7 +312,7 @@ impl Broadcasts {
                     *arrival = (epoch, self.now);
                 }
                 if self.digest != 0 {
-                    // It may have joined a moment ago, and takes over the knowledge of others.
+                    // The member may have joined a moment ago, and takes over the knowledge of others.
                     self.tell_until = self.tell_until.max(self.now + JOINING);
                 }
             }
@@ -321,7 +326,7 @@ impl Broadcasts {
         lives.iter().for_each(|life| self.refresh(node, life));
     }
 
-    /// Does what is due.
+    /// Runs work that is due.
     pub(crate) fn handle_timeout(&mut self, now: Time, node: &Node) {
         self.now = now;
         if self.joined.is_none() && node.live() > 1 {
@@ -366,8 +371,8 @@ impl Broadcasts {
         }
     }
 
-    /// If its own epoch has risen, its life begins anew, and so do its numbers; its earlier broadcasts count like those of
-    /// others' earlier lives.
+    /// If this node's epoch has risen, its life begins anew, and its numbers with it. Its earlier broadcasts then count as
+    /// those of an earlier life.
     fn follow_own(&mut self, node: &Node) {
         let own = node.own_life();
         if self.own != own {
@@ -377,17 +382,17 @@ impl Broadcasts {
         }
     }
 
-    /// The next member to ask for missing broadcasts, or to send those that it lacks.
+    /// The next member to sync with, for missing broadcasts on either side.
     pub(crate) fn poll_ask(&mut self) -> Option<Life> {
         self.asks.pop_front()
     }
 
-    /// The origin that is to be asked what there is to claims about it.
+    /// The origin to ask, since others claim a number that only the origin is believed about.
     pub(crate) fn take_to_ask(&mut self) -> Option<Life> {
         self.to_ask.take()
     }
 
-    /// The next thing for readers.
+    /// The next delivery for readers.
     pub(crate) fn poll_delivery(&mut self) -> Option<Delivery> {
         self.deliveries.pop_front()
     }
@@ -407,7 +412,7 @@ impl Broadcasts {
         });
     }
 
-    /// Checks every bound that is not held by construction.
+    /// Checks every bound that the code does not hold by construction.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn audit(&self) -> Result<(), String> {
         let held = self.lives.values().flatten().map(Heard::held).max().unwrap_or(0);

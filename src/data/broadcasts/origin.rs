@@ -1,4 +1,4 @@
-//! One life of an origin: which of its broadcasts are known, and in which order they go to readers.
+//! One life of an origin: which of its broadcasts are known, and the order in which readers receive them.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -19,23 +19,24 @@ use crate::{
     wire::hash,
 };
 
-/// For how long a broadcast waits for an earlier one of its origin that is missing, and how many of an origin do.
+/// How long a broadcast waits for a missing earlier one of its origin.
 pub(super) const HOLD: Duration = Duration::from_secs(2);
-/// As many as an origin may broadcast at once, and their bytes, with a large one among them.
+/// The most broadcasts of an origin that wait, and their bytes: as many as an origin may send at once, with a large one
+/// among them.
 pub(super) const MAX_HELD: usize = 256;
 const MAX_HELD_BYTES: usize = (192 << 10) + MAX_LARGE;
-/// For how long one that a member knows and cannot give may come from another.
+/// How long this node waits for a broadcast that one member knows and cannot give: another may have it.
 pub(super) const UNGIVEN: Duration = Duration::from_secs(15);
-/// For how long a missing one is left to gossip until it is asked for, and how often it is asked for then.
+/// How long a missing broadcast is left to gossip before a member is asked for it, and the pause before the next time.
 const ASK_AFTER: Duration = Duration::from_millis(200);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-/// What goes to readers.
+/// A delivery to readers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Delivery {
-    /// A broadcast; `gap` before it are missing, and may still come: `late`, after later ones.
+    /// A broadcast. The `gap` broadcasts before it are missing and may still come; they are then `late`.
     Item { item: Arc<Item>, gap: u64, late: bool },
-    /// So many of an origin will not come any more.
+    /// `count` broadcasts of an origin will not come any more.
     Lost { origin: Life, count: u64 },
 }
 
@@ -44,36 +45,36 @@ pub(super) struct Heard {
     pub(super) life: Life,
     pub(super) window: Window,
     given_up: GivenUp,
-    /// Since when it is known, how many of its broadcasts came or were told to be lost, and how often more were claimed than it
-    /// can have sent.
+    /// Since when the life is known, how many of its broadcasts arrived or were reported as lost, and how often more were
+    /// claimed than it can have sent.
     since: Time,
     used: u64,
     pub(super) implausible: u64,
-    /// What a state file has of it.
+    /// The window that a state file has.
     kept: Window,
-    /// Its part of the digest; 0 while it has none.
+    /// Its share of the digest; 0 while it has none.
     pub(super) share: u64,
-    /// How many are passed on.
+    /// Limits how many of its broadcasts are passed on.
     pub(super) passed: Bucket,
-    /// All up to this number were handed to readers, or are missing and were told to be.
+    /// Readers have received every broadcast up to this number, or know of the gap.
     told: u64,
-    /// The highest number that was handed to readers.
+    /// The highest number that readers have received.
     last: u64,
-    /// Those that wait for an earlier one, and since when.
+    /// Broadcasts that wait for an earlier one, and since when.
     held: BTreeMap<u64, (Time, Arc<Item>)>,
     held_bytes: usize,
-    /// In whose share these are.
+    /// The account that pays for the waiting ones.
     pub(super) account: Option<Account>,
-    /// When to ask for what is missing, and whom.
+    /// When to ask for missing broadcasts, and whom.
     ask: Option<(Time, Life)>,
-    /// Those that are missing up to this number are lost then.
+    /// Broadcasts up to this number that are still missing at that time are lost.
     lost: Option<(Time, u64)>,
-    /// What some members know and could not give. If nobody else gives it until then, it is lost.
+    /// Numbers that some members know and could not give. They are lost at that time if no other member gives them.
     ungiven: Option<(Time, Window)>,
 }
 
 impl Heard {
-    /// All up to a number are known, or of no interest.
+    /// Begins with all numbers up to `below` known, or of no interest.
     pub(super) fn new(life: Life, below: u64, since: Time) -> Self {
         let mut given_up = GivenUp::default();
         given_up.add(1, below);
@@ -98,25 +99,25 @@ impl Heard {
         }
     }
 
-    /// An earlier life of this node has handed these to readers.
+    /// Restores the numbers that an earlier life of this node has handed to readers.
     pub(super) fn restore(&mut self, window: Window) {
         (self.window, self.kept, self.told) = (window, window, window.below());
     }
 
-    /// What readers got, or were told to be lost, if that has changed: without what waits for an earlier one.
+    /// The numbers that readers received, or know to be lost, if they have changed. Waiting broadcasts are not among them.
     pub(super) fn take_change(&mut self) -> Option<Window> {
         let mut window = self.window;
         self.held.keys().for_each(|seq| window.remove(*seq));
         (std::mem::replace(&mut self.kept, window) != window).then_some(window)
     }
 
-    /// What its part of the digest is while its origin is live.
+    /// Its share of the digest while its origin is live.
     pub(super) fn hash(&self) -> u64 {
         let (bytes, len) = self.window.bytes();
         hash::broadcasts(&self.life.name, self.life.epoch, self.window.below(), &bytes[..len])
     }
 
-    /// Takes in a broadcast that came from a member and is new.
+    /// Takes in a broadcast from a member, if it is new.
     pub(super) fn take(&mut self, now: Time, item: Arc<Item>, from: &Life, out: &mut VecDeque<Delivery>) {
         if self.window.contains(item.seq) {
             return;
@@ -141,32 +142,33 @@ impl Heard {
         self.settle(out);
     }
 
-    /// A member has given all that it can of what it knows. Others may have more: it may have taken over what it knows itself.
+    /// A member has given all that it can of what it knows. Other members may have more: this one may have taken over its
+    /// knowledge.
     pub(super) fn note_ungiven(&mut self, now: Time, theirs: &Window) {
         let (_, ungiven) = self.ungiven.get_or_insert((now + UNGIVEN, *theirs));
         ungiven.give_up(theirs);
     }
 
-    /// What a member knows was before this node's time.
+    /// Takes over a member's knowledge as of before this node's time.
     pub(super) fn take_over(&mut self, theirs: &Window, out: &mut VecDeque<Delivery>) {
         self.give_up(theirs);
         self.settle(out);
     }
 
-    /// Has what another window knows count as known, and says how much of it was not.
+    /// Makes the numbers of another window count as known. Returns how many were not known.
     fn give_up(&mut self, theirs: &Window) -> u64 {
         let Self { window, given_up, .. } = self;
         window.each_lacked(theirs, |first, last| given_up.add(first, last));
         window.give_up(theirs)
     }
 
-    /// Whether readers got one that is known. `Some(false)`: not, and they may still; `None`: it is not certain, or they
-    /// would get it ahead of its turn.
+    /// Whether the broadcast of a known number reached readers. `Some(false)`: it did not, and still may; `None`: that is
+    /// forgotten, or readers would get it ahead of its turn.
     pub(super) fn has_come(&self, seq: u64) -> Option<bool> {
         self.given_up.has_come(seq).filter(|come| *come || seq <= self.told)
     }
 
-    /// Hands out one that counted as known, and has come after all.
+    /// Hands out a broadcast whose number counted as known, and which has arrived after all.
     pub(super) fn take_given_up(&mut self, item: Arc<Item>, out: &mut VecDeque<Delivery>) {
         self.given_up.remove(item.seq);
         self.hand_out(item, 0, out);
@@ -188,7 +190,7 @@ impl Heard {
         times.into_iter().min().filter(|at| *at < Time::MAX)
     }
 
-    /// Does what is due, and says who is to be asked for what is missing.
+    /// Runs work that is due. Returns the member to ask for missing broadcasts, if it is time.
     pub(super) fn expire(&mut self, now: Time, out: &mut VecDeque<Delivery>) -> Option<Life> {
         if let Some((_, limit)) = self.lost.filter(|(at, _)| *at <= now) {
             let given_up = self.give_up(&Window::up_to(limit));
@@ -211,7 +213,7 @@ impl Heard {
         Some(from.clone())
     }
 
-    /// How many wait for an earlier one.
+    /// How many broadcasts wait for an earlier one.
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn held(&self) -> usize {
         self.held.len()
@@ -223,12 +225,12 @@ impl Heard {
         self.given_up.len()
     }
 
-    /// The bytes of these.
+    /// The bytes of the waiting broadcasts.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    /// Nothing more is taken in: what waits is handed out, and what is missing is lost.
+    /// Nothing more is taken in: waiting broadcasts are handed out, and missing ones are lost.
     pub(super) fn end(&mut self, now: Time, out: &mut VecDeque<Delivery>) {
         while !self.held.is_empty() {
             self.pass_gap(now, out);
@@ -239,7 +241,7 @@ impl Heard {
         }
     }
 
-    /// Hands out the first that is held, though some before it are missing, and what follows it.
+    /// Hands out the first waiting broadcast, though some before it are missing, and those that follow it without a gap.
     pub(super) fn pass_gap(&mut self, now: Time, out: &mut VecDeque<Delivery>) {
         let Some((seq, (_, item))) = self.held.pop_first() else { return };
         self.held_bytes -= item.size();
@@ -250,14 +252,14 @@ impl Heard {
         self.settle(out);
     }
 
-    /// Those that are missing among what was told may come for a while.
+    /// Missing broadcasts that readers know to be missing may still come for a while.
     fn expect_loss(&mut self, now: Time) {
         if self.window.below() < self.told {
             self.lost.get_or_insert((now + KEEP, self.told));
         }
     }
 
-    /// Hands out what waits no longer.
+    /// Hands out broadcasts that need not wait any longer.
     fn settle(&mut self, out: &mut VecDeque<Delivery>) {
         loop {
             let first = self.held.first_key_value().map(|(seq, _)| *seq);
@@ -279,7 +281,7 @@ impl Heard {
         self.ungiven = self.ungiven.filter(|(_, theirs)| self.window.lacks(theirs));
     }
 
-    /// Tells readers no more than its origin can have sent since it is known here: a number may be forged.
+    /// Reports no more losses than the origin can have sent since it is known here: a number may be forged.
     fn tell_lost(&mut self, now: Time, claimed: u64, out: &mut VecDeque<Delivery>) {
         let (per_second, burst) = (u64::from(OWN.0), u64::from(OWN.1));
         let sent = now.since(self.since).as_secs().saturating_add(1).saturating_mul(per_second) + 2 * burst;
@@ -301,7 +303,7 @@ mod tests {
 
     const BEGIN: Time = Time::from_origin(Duration::from_secs(100));
 
-    /// What came out, as `seq`, `seq+gap`, `~seq` for late ones and `-count` for lost ones.
+    /// The deliveries, as `seq`, `seq+gap`, `~seq` for late ones and `-count` for lost ones.
     fn told(out: &mut VecDeque<Delivery>) -> String {
         let one = |delivery| match delivery {
             Delivery::Item { item, late: true, .. } => format!("~{}", item.seq),
@@ -336,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn later_ones_wait_for_what_is_missing_and_then_tell_the_gap() {
+    fn later_broadcasts_wait_for_missing_ones_and_then_report_the_gap() {
         let mut rig = Rig::new();
         assert_eq!(rig.take(BEGIN, [1, 1, 3, 5]), "1");
         assert_eq!(rig.heard.due(), Some(BEGIN + ASK_AFTER));
@@ -349,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_an_earlier_one_is_not_kept_and_comes_in_the_next_life() {
+    fn a_broadcast_that_waits_for_an_earlier_one_is_not_kept_and_comes_in_the_next_life() {
         let mut rig = Rig::new();
         assert_eq!(
             (rig.take(BEGIN, [1, 2, 4]), rig.heard.take_change()),
@@ -368,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_come_within_a_minute_is_lost() {
+    fn a_broadcast_that_is_missing_for_a_minute_is_lost() {
         let mut rig = Rig::new();
         assert_eq!(rig.take(BEGIN, [3]), "");
         assert_eq!(rig.expire(BEGIN + HOLD).0, "3+2");
@@ -416,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn reordered_by_up_to_three_hundred_each_comes_once_or_is_told_to_be_lost() {
+    fn broadcasts_reordered_by_up_to_three_hundred_come_once_or_are_reported_as_lost() {
         for (reach, all) in [(128, true), (300, false)] {
             let mut rng = fastrand::Rng::with_seed(3);
             let mut numbers: Vec<u64> = (1..=3000).collect();
@@ -439,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn what_members_cannot_give_and_nobody_does_is_lost_soon() {
+    fn a_broadcast_that_no_member_can_give_is_lost_soon() {
         let mut rig = Rig::new();
         assert_eq!(rig.take(BEGIN, [1, 2, 90, 91]), "1 2");
         rig.heard.note_ungiven(BEGIN, &Window::up_to(50));
@@ -452,9 +454,9 @@ mod tests {
         assert_eq!((told(&mut rig.out), rig.take(BEGIN, [1000, 1001])), (String::new(), "1001".into()));
     }
 
-    /// A member that has just joined takes over what others know, with a large one that is still on its way.
+    /// A member that has just joined takes over the knowledge of others while a large broadcast is still on its way.
     #[test]
-    fn what_was_taken_over_and_comes_after_all_is_late_only_after_a_later_one() {
+    fn a_broadcast_taken_over_from_others_is_late_only_after_a_later_one_was_read() {
         let mut rig = Rig::new();
         assert_eq!(rig.take(BEGIN, [1]), "1");
         rig.heard.take_over(&Window::up_to(3), &mut rig.out);

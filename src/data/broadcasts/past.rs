@@ -1,5 +1,5 @@
-//! Names of members that are no longer listed, and until when it is remembered which of their broadcasts have arrived, since
-//! others may still repeat them.
+//! Names of members that are no longer listed. Others may still repeat their broadcasts, so this node remembers for a time
+//! which of them have arrived.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use crate::{
     swim::{Account, Time},
 };
 
-/// Beyond that, the first of the account with the most is forgotten.
+/// The most names; beyond that, the first name of the account with the most is forgotten.
 pub(super) const MAX_PAST: usize = 4096;
 
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ impl Past {
         self.by_name.len()
     }
 
-    /// Adds a name until that time. Returns the name that makes room for it, if any.
+    /// Adds a name until `until`. Returns the name that makes room for it, if any.
     pub(super) fn add(&mut self, until: Time, name: &Arc<str>, account: Option<Account>) -> Option<Arc<str>> {
         self.remove(name);
         let first = if self.len() < MAX_PAST {
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn many_names_of_one_host_push_out_what_is_theirs() {
+    fn many_names_of_one_host_evict_only_each_other() {
         let mut past = Past::default();
         assert_eq!(past.add(at(1), &"b".into(), Some(2.into())), None);
         for i in 0..2 * MAX_PAST as u64 {
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_returns_is_listed_and_one_that_goes_again_has_its_time_anew() {
+    fn a_name_that_returns_is_past_no_longer_and_one_that_goes_again_has_its_time_anew() {
         let mut past = Past::default();
         past.add(at(1), &"a".into(), None);
         past.remove("a");

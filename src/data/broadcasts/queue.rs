@@ -1,10 +1,10 @@
 //! Broadcasts that are to be passed on: a transmit-limited queue of its own, which gets the room that updates leave in each
 //! packet.
 //!
-//! The item that has waited longest is offered the whole room first, because a large one would never fit behind others. Half
-//! of what remains goes to the least-sent items, the rest in order of waiting. So every item has its turn within as many
-//! packets as the queue has items, whatever comes meanwhile. One that is larger than the room left by updates goes to the
-//! back.
+//! The item that has waited longest is offered the whole room first, because a large item would never fit behind others.
+//! Half of the remaining room goes to the least-sent items, the rest in order of waiting. So every item has its turn within
+//! as many packets as the queue has items, whatever is queued meanwhile. An item that is larger than the room left by
+//! updates goes to the back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,9 +14,9 @@ use std::{
 use super::item::Item;
 use crate::data::shares::Shares;
 
-/// Broadcasts that wait to be passed on. When full, the account with most of them gives up the one that was sent most often.
+/// The most broadcasts that wait. In a full queue, the account with the most gives up the one that was sent most often.
 pub(super) const MAX_QUEUED: usize = 512;
-/// After this many items that are not for a packet, that part of it counts as full.
+/// After this many items that the packet cannot use, this part of it counts as full.
 const MAX_MISSES: usize = 8;
 
 /// The result of offering an item to a packet.
@@ -28,7 +28,7 @@ pub(super) enum Offer {
     Passed,
     /// It does not fit.
     NoRoom,
-    /// There is no other member to send it to: it counts as sent.
+    /// No other member needs it: it counts as sent.
     Needless,
 }
 
@@ -38,7 +38,7 @@ struct Waiting {
     item: Arc<Item>,
 }
 
-/// By its last turn: when it was queued, or offered to a packet.
+/// Items by their last turn: when they were queued, or offered to a packet.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     by_turn: BTreeMap<u64, Waiting>,
@@ -51,7 +51,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Queues a broadcast. Returns whether another was dropped for it.
+    /// Queues a broadcast. Returns whether another one was dropped for it.
     pub(super) fn push(&mut self, item: Arc<Item>) -> bool {
         let full = self.len() == MAX_QUEUED;
         if full && let Some(turn) = self.most_sent_of_largest() {
@@ -61,8 +61,7 @@ impl Queue {
         full
     }
 
-    /// The one sent most often of the account with the most; if several were sent equally often, the one whose turn was
-    /// first.
+    /// The turn of the item that was sent most often, of the account with the most; of several, the first turn.
     fn most_sent_of_largest(&self) -> Option<u64> {
         let largest = self.shares.largest(|size| size.0);
         let of_largest = self.by_turn.iter().rev().filter(|(_, waiting)| waiting.item.account == largest);
@@ -87,8 +86,8 @@ impl Queue {
         *self = Self::default();
     }
 
-    /// Offers broadcasts to a packet that has `room` bytes left. What was taken counts as sent once, and is done after
-    /// `limit` times; without a limit it does not count, and all keep their places.
+    /// Offers broadcasts to a packet that has `room` bytes left. A taken one counts as sent once, and is done after `limit`
+    /// times; without a limit the packet does not count, and all items keep their places.
     pub(super) fn draw(&mut self, limit: Option<u32>, room: usize, mut offer: impl FnMut(&Item) -> Offer) {
         let Some((first, waiting)) = self.by_turn.first_key_value() else { return };
         let (first, said) = (*first, offer(&waiting.item));
@@ -100,7 +99,7 @@ impl Queue {
         round.offer(&self.by_turn, self.by_turn.keys().copied(), 0, &mut offer);
         let mut offered = round.offered;
         for (turn, said) in offered.drain(..) {
-            // What found no room is next with the whole of it, unless it was so now.
+            // An item that found no room is next, with the whole room, unless it was first already.
             let stays = said == Offer::NoRoom && turn != first;
             if let Some(limit) = limit
                 && !stays
@@ -135,8 +134,8 @@ impl Queue {
 struct Round {
     offered: Vec<(u64, Offer)>,
     left: usize,
-    /// Whether it counts as a transmission. If not, it changes nothing: others may ask for such packets as often as they
-    /// like.
+    /// Whether the packet counts as a transmission. If not, it changes nothing: others may cause such packets as often as
+    /// they like.
     counts: bool,
 }
 
@@ -148,7 +147,7 @@ impl Round {
         self.offered.push((turn, said));
     }
 
-    /// Offers items in this order that were not offered before, until no more room is left than this.
+    /// Offers items in this order that were not offered before, until no more than this much room is left.
     fn offer(
         &mut self,
         by_turn: &BTreeMap<u64, Waiting>,
@@ -167,7 +166,7 @@ impl Round {
             let said = offer(&waiting.item);
             misses += match said {
                 Offer::Taken(_) => 0,
-                // Each one is so only a few times, as it counts as sent.
+                // Each item is needless only a few times in packets that count, since it counts as sent.
                 Offer::Needless => usize::from(!self.counts),
                 Offer::Passed | Offer::NoRoom => 1,
             };
@@ -180,7 +179,7 @@ impl Round {
 mod tests {
     use super::{super::tests::item, *};
 
-    /// A packet with room for so many; says which numbers of which origins it has.
+    /// Draws a packet with this much room. Returns the origins and numbers in it.
     fn draw(queue: &mut Queue, limit: impl Into<Option<u32>>, room: usize) -> Vec<(String, u64)> {
         let mut drawn = Vec::new();
         queue.draw(limit.into(), room, |item| {
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_sent_as_often_as_it_may_be() {
+    fn each_item_is_sent_as_often_as_its_limit() {
         let mut queue = Queue::default();
         assert!((1..=3).all(|seq| !queue.push(item("a", 1, seq))));
         let mut sent = Vec::new();
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn ever_new_ones_keep_no_other_waiting() {
+    fn ever_new_items_keep_no_other_waiting() {
         let mut queue = Queue::default();
         queue.push(item("b", 1, 1));
         let mut packets = 0;
@@ -234,7 +233,7 @@ mod tests {
         }
     }
 
-    /// Offers what is left of a packet, of which `large` need more than half and the others a tenth; says what is drawn.
+    /// Draws a packet of which large items need more than half and others a tenth. Returns the drawn origins.
     fn draw_sizes(queue: &mut Queue, is_large: impl Fn(&Item) -> bool) -> Vec<String> {
         let (mut drawn, mut left) = (Vec::new(), 100);
         queue.draw(Some(9), left, |item| {
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_one_has_its_turn_however_many_small_ones_come() {
+    fn a_large_item_has_its_turn_however_many_small_ones_come() {
         let mut queue = Queue::default();
         (1..=20).for_each(|seq| _ = queue.push(item("a", 1, seq)));
         queue.push(item("large", 1, 1));
@@ -267,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn large_ones_at_the_head_keep_no_small_one_waiting() {
+    fn large_items_at_the_head_keep_no_small_item_waiting() {
         let mut queue = Queue::default();
         (1..=8).for_each(|seq| _ = queue.push(item("large", 1, seq)));
         queue.push(item("small", 1, 1));
@@ -285,7 +284,7 @@ mod tests {
 
     /// Answers to pings carry queued items, so without this bound each ping could cause a pass over the whole queue.
     #[test]
-    fn what_need_not_be_told_is_no_work_for_packets_that_do_not_count() {
+    fn needless_items_cost_bounded_work_in_packets_that_do_not_count() {
         let mut queue = Queue::default();
         (1..=MAX_QUEUED as u64).for_each(|seq| _ = queue.push(item("a", 1, seq)));
         let mut offers = 0;
@@ -302,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_count_as_a_transmission_leaves_all_where_it_is() {
+    fn a_packet_that_does_not_count_leaves_all_items_where_they_are() {
         let mut queue = Queue::default();
         (1..=20).for_each(|seq| _ = queue.push(item("a", 1, seq)));
         for _ in 0..9 {
@@ -313,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_drops_what_was_sent_most_often() {
+    fn a_full_queue_drops_the_item_that_was_sent_most_often() {
         let mut queue = Queue::default();
         queue.push(item("a", 1, 1));
         draw(&mut queue, 9, 1);
@@ -325,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn many_names_on_one_host_push_out_what_is_theirs() {
+    fn many_names_on_one_host_evict_only_their_own_items() {
         let mut queue = Queue::default();
         queue.push(item("b", 1, 1));
         draw(&mut queue, 9, 1);
@@ -334,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_recipient_has_keeps_nothing_else_out_for_long() {
+    fn items_that_the_recipient_has_do_not_hold_others_back_for_long() {
         let mut queue = Queue::default();
         (1..=100).for_each(|seq| _ = queue.push(item("a", 1, seq)));
         queue.push(item("b", 1, 1));

@@ -1,7 +1,8 @@
 //! Repair: two members tell each other which broadcasts they know, and each gives what the other lacks (`data::sync`).
 //!
-//! First heads go both ways, by ascending life. Then, for each life of which the other knows less, the broadcasts that are in the
-//! log and the head again: that was all. What is still missing is lost, unless another member gives it soon.
+//! First heads go both ways, by ascending life. Then each side sends, for each life of which the other knows less, the
+//! broadcasts that its log has, and the head again to show that this was all. A broadcast that is still missing is lost,
+//! unless another member gives it soon.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,7 +19,7 @@ use crate::{
     },
 };
 
-/// The most lives in one exchange of which the other side lacks something. The rest waits for the next one.
+/// The most lives in one exchange of which the other side lacks something. The rest waits for the next exchange.
 const MAX_BEHIND: usize = 4096;
 
 /// The least time between two exchanges for broadcasts, and the longest if the last changed nothing.
@@ -38,7 +39,7 @@ pub(crate) struct Exchange {
     behind: VecDeque<(Life, Window)>,
     /// The other side's first heads, for lives of which this node takes over broadcasts from before its time.
     before: BTreeMap<Life, Window>,
-    /// The number of the last broadcast of the first of them that was written.
+    /// The number of the last broadcast that was written, of the first life in `behind`.
     given: u64,
     /// Whether this turn still has something to send: heads, and broadcasts that the other side lacks.
     tells: bool,
@@ -61,12 +62,12 @@ impl Exchange {
 }
 
 impl Broadcasts {
-    /// A hash of all that is known; 0 if nothing is.
+    /// A hash of all known numbers; 0 if there are none.
     pub(crate) fn digest(&self) -> u64 {
         self.digest
     }
 
-    /// The digest for a packet, or 0 while it is not worth telling: long after the last broadcast, or while others are on
+    /// The digest for a packet, or 0 while it need not be sent: long after the last broadcast, or while broadcasts are on
     /// their way.
     pub(crate) fn settled_digest(&self, now: Time) -> u64 {
         if now < self.tell_until && self.is_settled(now) { self.digest } else { 0 }
@@ -77,7 +78,7 @@ impl Broadcasts {
         theirs != 0 && theirs != self.digest && self.is_settled(now)
     }
 
-    /// Plans a turn of this side: the first two tell heads, the second and third give.
+    /// Plans a turn of this side: the first two turns tell heads, the second and third give broadcasts.
     pub(crate) fn begin_turn(exchange: &mut Exchange, turn: u8) {
         (exchange.tells, exchange.gives) = (turn <= 1, turn == 1 || turn == 2);
     }
@@ -93,7 +94,7 @@ impl Broadcasts {
         !exchange.tells && !exchange.gives
     }
 
-    /// Processes a section of the other side. Returns whether it is one of these.
+    /// Processes a section of the other side. Returns whether the section is about broadcasts.
     pub(crate) fn on_section(
         &mut self,
         now: Time,
@@ -110,12 +111,13 @@ impl Broadcasts {
         true
     }
 
-    /// The other side has ended a turn: after its heads it is known what it lacks.
+    /// The other side has ended a turn: after its heads, this node knows what the other side lacks.
     pub(crate) fn end_turn(&mut self, exchange: &mut Exchange, turn: u8) {
         if turn <= 1 {
             self.lack_between(exchange, None);
         }
-        // One that knows nothing may have joined a moment ago as well; and the opener has given nothing before the third turn.
+        // A member that knows nothing may have joined a moment ago as well; and the opener has given nothing before the
+        // third turn.
         self.took_over |= turn >= 1 && exchange.heard.is_some();
     }
 
@@ -146,7 +148,7 @@ impl Broadcasts {
         true
     }
 
-    /// The other side tells what it knows of a life, in ascending order; or of an earlier one, that it has given all.
+    /// The other side tells what it knows of a life, in ascending order; or, of an earlier one, that it has given all.
     fn on_head(&mut self, now: Time, node: &Node, exchange: &mut Exchange, head: &BroadcastHead<'_>) {
         self.now = now;
         let window = Window::of_head(head.below, head.above);
@@ -169,7 +171,7 @@ impl Broadcasts {
             && window.highest() > 0
             && self.believes(&exchange.with, &life, window.highest())
         {
-            // What was sent since this node was listed as live comes first; the rest was before its time.
+            // Broadcasts sent since this node was listed as live come first; the rest was before its time.
             if exchange.before.len() < MAX_BEHIND {
                 exchange.before.insert(life.clone(), window);
             }
@@ -179,7 +181,7 @@ impl Broadcasts {
         }
     }
 
-    /// The other side has given all that it has of a life: what it knows besides may be lost.
+    /// The other side has given all that it has of a life: the other numbers that it knows may be lost.
     fn on_all_given(&mut self, node: &Node, from: &Life, life: &Life, theirs: &Window) {
         let is_other = life.name != self.own.name;
         if is_other && self.known_of(life).lacks(theirs) && self.believes(from, life, theirs.highest()) {

@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Broadcasts {
-    /// A datagram has come in, so one with confirmations may go out. (Of streams each broadcast counts: they cost more.)
+    /// A datagram has come in, so one with Confirms may go out. (Of streams each broadcast counts: they cost more.)
     pub(crate) fn on_datagram(&mut self) {
         self.pending_confirms.earn();
     }
@@ -20,7 +20,8 @@ impl Broadcasts {
         self.queue.bytes()
     }
 
-    /// Adds to a packet to a member what is done after this many transmissions, if this one counts.
+    /// Adds broadcasts and Confirms to a packet for a member. A broadcast is done after `limit` transmissions, if this
+    /// packet counts as one.
     pub(crate) fn fill(&mut self, node: &Node, to: &Life, limit: Option<u32>, packet: &mut Writer<'_>) {
         self.put_confirms(to, packet);
         if self.queue.is_empty() {
@@ -34,7 +35,7 @@ impl Broadcasts {
             false => Offer::NoRoom,
         });
         if self.queue.is_empty() && self.check.is_none() {
-            // It was passed on often enough here, but gossip may have missed a member.
+            // This node passed it on often enough, but gossip may have missed a member.
             let interval = node.config().gossip_interval;
             self.check = Some(self.next_check.max(self.now) + interval.mul_f64(self.rng.f64()));
         }
@@ -71,7 +72,7 @@ impl Broadcasts {
             }
         }
         while let Some(to) = self.pending_confirms.due(self.now) {
-            // Without it, it waits for a packet that goes there, or the origin asks.
+            // Without credit, the Confirm waits for a packet that goes there, or until the origin asks.
             if !self.pending_confirms.spend() {
                 continue;
             }
@@ -85,7 +86,7 @@ impl Broadcasts {
         self.write_check(node, buffer)
     }
 
-    /// The digest for any member: whether one lacks what the other knows.
+    /// Writes the digest to a random member: one of the two may lack what the other knows.
     fn write_check(&mut self, node: &Node, buffer: &mut Vec<u8>) -> Option<Destination> {
         self.check.filter(|at| *at <= self.now)?;
         self.check = None;

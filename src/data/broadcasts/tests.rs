@@ -47,7 +47,7 @@ fn a_broadcast_that_is_known_and_a_packet_of_broadcasts_cost_no_allocation() {
         bytes += packet.len();
         packet.finish();
     };
-    // The first finds out how much memory that takes.
+    // The first run allocates the memory that the second one reuses.
     fill(&mut all);
     let filled = measure(|| (0..1000).for_each(|_| fill(&mut all)));
     assert_eq!(filled.count_total, 0, "{} bytes", filled.bytes_total);

@@ -1,29 +1,32 @@
-//! The known broadcasts of a life: all up to a number, and some of the next 256.
+//! The known broadcasts of a life: all up to a number, and some of the 256 numbers above the first missing one.
 
 use crate::wire::data::WINDOW;
 
 /// How many numbers above the first missing one can be known.
 pub(super) const WIDTH: u64 = WINDOW as u64 * 8;
 const WORDS: usize = WINDOW / 8;
-/// The highest number that is believed from anybody but the origin, or how far ahead of the highest known: an origin exceeds
-/// what others were made to believe of it, and nobody can use its numbers up.
+/// The highest number that is believed from anybody but the origin is this one, or the highest known number plus `AHEAD` if
+/// that is more. The origin can always exceed a number that others were made to believe, so no attacker can use its numbers
+/// up.
 const HIGHEST: u64 = 1 << 40;
 const AHEAD: u64 = 1 << 20;
-/// The origin itself goes on above more than others can be made to believe while it hears nothing of some hundred such claims.
+/// How far above its last number an origin follows a claim of others. They may have believed some hundred claims, each
+/// `AHEAD` of the last, that the origin missed.
 const OWN_AHEAD: u64 = AHEAD << 8;
 
-/// Whether a number may be of a life of which this is known, if its origin says so, or another member does.
+/// Whether a number is believed of a life whose highest known number is `highest`, as a claim of its origin or of another
+/// member.
 pub(super) fn is_plausible(seq: u64, highest: u64, by_origin: bool) -> bool {
     let most = if by_origin { u64::MAX - OWN_AHEAD } else { HIGHEST.max(highest.saturating_add(AHEAD)) };
     seq > 0 && seq <= most
 }
 
-/// Above which number an origin goes on that has used this one last, if others claim to know a later one.
+/// The number above which an origin goes on, if it used `last` last and others claim to know a later one.
 pub(super) fn above(claimed: u64, last: u64) -> u64 {
     claimed.min(HIGHEST.max(last.saturating_add(OWN_AHEAD))).min(u64::MAX - OWN_AHEAD).max(last)
 }
 
-/// The known numbers. The one above `below` is missing.
+/// The known numbers. The number above `below` is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Window {
     below: u64,
@@ -37,7 +40,7 @@ impl Window {
         Self { below, above: [0; WORDS] }
     }
 
-    /// From the fields of a head.
+    /// Builds the window from the fields of a head.
     pub(super) fn of_head(below: u64, bytes: &[u8]) -> Self {
         let mut above = [0; WORDS];
         for (at, byte) in bytes.iter().take(WINDOW).enumerate() {
@@ -46,7 +49,7 @@ impl Window {
         Self { below, above }
     }
 
-    /// The bytes above for a head, without those behind the last bit.
+    /// The bytes of `above` for a head, without trailing zeros.
     pub(super) fn bytes(&self) -> ([u8; WINDOW], usize) {
         let mut bytes = [0; WINDOW];
         for (at, word) in self.above.iter().enumerate() {
@@ -84,8 +87,8 @@ impl Window {
         ahead - self.numbers().take_while(|seq| *seq <= limit).count() as u64
     }
 
-    /// Adds a number. `None` if it was known; otherwise how many missing ones are given up for it, as they are too far
-    /// behind.
+    /// Adds a number. Returns `None` if it was known, otherwise how many missing numbers are given up for it, as they are
+    /// too far behind.
     pub(super) fn insert(&mut self, seq: u64) -> Option<u64> {
         if self.contains(seq) {
             return None;
@@ -105,7 +108,7 @@ impl Window {
         }
     }
 
-    /// Has all numbers up to this one count as known, and says how many were not.
+    /// Makes all numbers up to this one count as known. Returns how many were not.
     pub(super) fn give_up_to(&mut self, limit: u64) -> u64 {
         let ahead = limit.saturating_sub(self.below);
         if ahead > WIDTH + 1 {
@@ -121,7 +124,7 @@ impl Window {
         missing
     }
 
-    /// Has all numbers that another window knows count as known, and says how many were not.
+    /// Makes all numbers that another window knows count as known. Returns how many were not.
     pub(super) fn give_up(&mut self, theirs: &Self) -> u64 {
         let mut given_up = self.give_up_to(theirs.below);
         for seq in theirs.numbers() {
@@ -130,7 +133,7 @@ impl Window {
         given_up
     }
 
-    /// The numbers that another window knows and this one does not, as the first and last of ranges. Some may be empty.
+    /// Calls `lacks` with the ranges of numbers that another window knows and this one does not. Some ranges may be empty.
     pub(super) fn each_lacked(&self, theirs: &Self, mut lacks: impl FnMut(u64, u64)) {
         let mut first = self.below.saturating_add(1);
         if first <= theirs.below {
@@ -149,7 +152,7 @@ impl Window {
         ours.give_up(theirs) > 0
     }
 
-    /// The number above `below` is known from now on, and so are those above it without a hole.
+    /// The number above `below` is known from now on, and with it the numbers that follow without a hole.
     fn advance(&mut self) {
         loop {
             self.below = self.below.saturating_add(1);
@@ -164,7 +167,7 @@ impl Window {
         }
     }
 
-    /// The numbers above the first that is missing that are known.
+    /// The known numbers above the first missing one.
     fn numbers(&self) -> impl Iterator<Item = u64> + use<> {
         let Self { below, above } = *self;
         let is_set = move |bit: &u64| above[*bit as usize / 64] >> (bit % 64) & 1 == 1;
@@ -187,7 +190,7 @@ mod tests {
             assert_eq!((window.insert(seq), window.insert(seq)), (Some(0), None));
         }
         assert_eq!(window, Window::up_to(5_000));
-        // The farthest that waits for the one that is missing.
+        // The farthest number that waits for the missing one.
         assert_eq!(window.insert(5_257), Some(0));
         assert_eq!((window.below(), window.highest(), window.missing_up_to(5_257)), (5_000, 5_257, 256));
         assert_eq!(window.insert(5_258), Some(1), "5001 falls out");
@@ -259,7 +262,7 @@ mod tests {
         }
 
         #[test]
-        fn what_another_knows_can_be_given_up(ours in prop::collection::btree_set(1..400_u64, 0..60), theirs in prop::collection::btree_set(1..400_u64, 0..60)) {
+        fn numbers_that_another_window_knows_can_be_given_up(ours in prop::collection::btree_set(1..400_u64, 0..60), theirs in prop::collection::btree_set(1..400_u64, 0..60)) {
             let of = |set: &BTreeSet<u64>| {
                 let mut window = Window::default();
                 set.iter().for_each(|seq| _ = window.insert(*seq));

@@ -1,5 +1,6 @@
-//! Key–values in a [sync](crate::data::sync): the digests of all buckets, the heads of what differs, then what the other side
-//! lacks. Accounts take turns, with their smallest changes first, so that nobody's maps keep those of others waiting.
+//! Key–values in a [sync](crate::data::sync): each side sends the digests of all buckets, then the heads of maps in buckets
+//! that differ, then the changes that the other side lacks. Accounts take turns, each with its smallest changes first, so
+//! that the maps of one account do not keep those of others waiting.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,19 +26,19 @@ const MAX_TOLD: usize = 4 << 20;
 const MAX_CHANGES: usize = 4 * MAX_KEYS;
 const MAX_DELTA: usize = 2 * MAX_MAP;
 
-/// What one stream holds of key–values.
+/// The key–values part of one stream.
 #[derive(Debug, Default)]
 pub(in crate::data) struct Exchange {
-    /// Their digests by bucket, once they were told.
+    /// The other side's digests by bucket, once it has sent them.
     theirs: Option<[u64; BUCKETS]>,
-    /// Epoch and version of the maps that they know.
+    /// Epoch and version of the maps that the other side knows.
     heads: BTreeMap<Arc<str>, (u64, u64)>,
-    /// What is still to be said in this turn.
+    /// What this side still has to send in this turn.
     plan: VecDeque<Say>,
     told: usize,
-    /// How often there had been room for what was refused when this side told its heads.
+    /// The value of [`KeyValues`]' `retries` when this side sent its heads.
     retries: u64,
-    /// What they are telling.
+    /// The delta that the other side is sending.
     delta: Option<Delta>,
 }
 
@@ -45,7 +46,8 @@ pub(in crate::data) struct Exchange {
 enum Say {
     Buckets(Box<[u64; BUCKETS]>),
     Head(Arc<str>, (u64, u64)),
-    /// The changes of a map, as it was when the turn began, above a version, and their bytes; `begun` once they are announced.
+    /// The changes of a map above a version, as of the beginning of the turn, and their bytes; `begun` once the delta is
+    /// announced.
     Delta {
         owner: Arc<str>,
         map: Arc<OwnerMap>,
@@ -66,7 +68,7 @@ struct Delta {
 }
 
 impl KeyValues {
-    /// Plans what to say in a turn, of four. `anew`: the other side knows nothing yet.
+    /// Plans one of the four turns. `anew`: the other side knows nothing yet.
     pub(in crate::data) fn begin_turn(&self, exchange: &mut Exchange, turn: u8, anew: bool) {
         (exchange.told, exchange.retries) = (0, self.retries);
         let plan = &mut exchange.plan;
@@ -97,7 +99,7 @@ impl KeyValues {
         }
     }
 
-    /// Writes what is still to be said in this turn, and says whether it was all.
+    /// Writes what this turn still has to send. Returns whether that was all.
     pub(in crate::data) fn say(exchange: &mut Exchange, packet: &mut Writer<'_>) -> bool {
         while let Some(next) = exchange.plan.front_mut() {
             if next.is_new() && exchange.told >= MAX_TOLD {
@@ -115,7 +117,7 @@ impl KeyValues {
         true
     }
 
-    /// What the other side says; anything that is not about key–values is none of its messages.
+    /// Processes a section of the other side. Returns whether the section is about key–values.
     pub(in crate::data) fn on_section(
         &mut self,
         now: Time,
@@ -135,7 +137,7 @@ impl KeyValues {
             }
             DataMessage::KeyValueDelta(said) => {
                 self.end_delta(now, node, exchange);
-                // If the map was refused when its head was sent, the beginning of the delta would be missing.
+                // If the map was refused when its head was sent, this delta lacks the beginning.
                 let anew = exchange.retries != self.retries;
                 exchange.delta = if anew { None } else { self.begin_delta(node, from, said) };
             }
@@ -153,12 +155,12 @@ impl KeyValues {
         true
     }
 
-    /// The other side has said all of its turn.
+    /// The other side has ended its turn.
     pub(in crate::data) fn end_turn(&mut self, now: Time, node: &Node, exchange: &mut Exchange) {
         self.end_delta(now, node, exchange);
     }
 
-    /// Whether the other side knows more, still.
+    /// Whether the other side still knows more than this node.
     pub(in crate::data) fn is_behind(&self, node: &Node, exchange: &Exchange) -> bool {
         exchange.heads.iter().any(|(owner, (epoch, version))| {
             let known = find(&self.owners, owner).map_or((0, 0), |owned| (owned.map.epoch, owned.known()));
@@ -185,7 +187,7 @@ impl KeyValues {
         let Some(Delta { owner, epoch, version, floor, changes, bytes }) = exchange.delta.take() else {
             return;
         };
-        // What membership says may have changed meanwhile.
+        // The owner may have departed meanwhile.
         let Some((_, is_live)) = node.listed_life(&owner).filter(|_| self.may_apply(node, &owner, epoch))
         else {
             return;
@@ -204,7 +206,7 @@ impl KeyValues {
         }
     }
 
-    /// A value that was announced has come: it is announced to others.
+    /// A value that was announced has arrived: this node announces it to others.
     fn spread_if_announced(&mut self, now: Time, owner: &Arc<str>, key: &str, version: u64) {
         let announced = (Arc::clone(owner), key.into());
         if self.announced.versions.get(&announced).is_some_and(|(awaited, _)| *awaited <= version) {
@@ -215,7 +217,7 @@ impl KeyValues {
 }
 
 impl Say {
-    /// Bytes of a delta's keys and values, of deletions their keys.
+    /// Bytes of a delta's keys and values, for deletions of the keys.
     fn bytes(&self) -> usize {
         match self {
             Self::Delta { bytes, .. } => *bytes,
@@ -223,12 +225,12 @@ impl Say {
         }
     }
 
-    /// Whether it is a delta that was not begun.
+    /// Whether this is a delta that was not begun.
     fn is_new(&self) -> bool {
         matches!(self, Self::Delta { begun: false, .. })
     }
 
-    /// Writes as much as fits, and says whether it was all.
+    /// Writes as much as fits. Returns whether that was all.
     fn write(&mut self, packet: &mut Writer<'_>) -> bool {
         match self {
             Self::Buckets(digests) => {
@@ -257,7 +259,7 @@ impl Say {
 }
 
 impl Delta {
-    /// Takes in a change, if it is one of the map and within the bounds.
+    /// Takes in a change, if it belongs to the delta and is within the bounds.
     fn take(&mut self, said: &KeyValue<'_>, register: Register) -> bool {
         self.bytes += said.key.len() + said.value.len();
         let fits = self.changes.len() < MAX_CHANGES && self.bytes <= MAX_DELTA;
@@ -271,7 +273,7 @@ impl Delta {
     }
 }
 
-/// The smallest of each account, then the next of each, and so on: in each turn, this node's own comes first.
+/// Orders deltas: the smallest of each account, then the next of each, and so on. In each round this node's own comes first.
 fn in_turns(mut deltas: Vec<(Option<Account>, Say)>) -> impl Iterator<Item = Say> {
     deltas.sort_by_key(|(_, say)| say.bytes());
     let mut turns = BTreeMap::new();
@@ -287,7 +289,7 @@ fn in_turns(mut deltas: Vec<(Option<Account>, Say)>) -> impl Iterator<Item = Say
     ordered.into_iter().map(|(_, say)| say)
 }
 
-/// From which version on a member that knows a map up to this epoch and version lacks changes; `None` if it lacks none.
+/// The version above which a member that knows a map up to this epoch and version lacks changes; `None` if it lacks none.
 fn lacks(head: Option<(u64, u64)>, map: &OwnerMap) -> Option<u64> {
     match head {
         Some((epoch, version)) if epoch == map.epoch => {

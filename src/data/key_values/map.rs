@@ -1,8 +1,9 @@
 //! The map of one owner, as one member knows it: Scuttlebutt's rule (van Renesse et al. 2008), as chitchat has it.
 //!
-//! The owner counts its changes. A node that holds a map knows all of them up to a version, or what replaced them, and
-//! perhaps some beyond, which came out of order. A deletion leaves a tombstone. A tombstone that is dropped raises the floor:
-//! a node that knows less than that may have missed the deletion, so it forgets the map and gets all of it again.
+//! The owner counts its changes. A node that holds a map knows all changes up to a version, except replaced ones, and
+//! perhaps some beyond, which came out of order. A deletion leaves a tombstone. A tombstone that is dropped raises the
+//! floor: a node whose version is below the floor may have missed the deletion, so it forgets the map and gets all of it
+//! again.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry as Place},
@@ -23,12 +24,12 @@ use crate::{
 pub(crate) const MAX_KEYS: usize = 256;
 /// The most bytes of one owner's keys and values.
 pub(crate) const MAX_MAP: usize = 64 << 10;
-/// Deletions that are remembered at most; the oldest makes room.
+/// The most deletions that are remembered; the oldest makes room.
 const MAX_TOMBSTONES: usize = 256;
-/// A reader holds this many times what an owner may, as it hears of changes out of order.
+/// A reader holds up to this many times as much as an owner may, since changes come out of order.
 const SLACK: usize = 2;
 
-/// Changes that are looked at to say how many bytes are told.
+/// How many changes are looked at to estimate the bytes of a delta.
 const MAX_LOOKED_AT: usize = 16;
 
 /// The flags of a [`KeyValue`].
@@ -43,11 +44,11 @@ pub struct Entry {
     pub value: Arc<[u8]>,
     /// The number of this change of the owner, counted from 1 in each life of the owner.
     pub version: u64,
-    /// When it was set, by the owner's clock. It is greater than every stamp that its owner had received, so a value that
-    /// was set because of another counts as later, at all members; unless the clock of an owner is more than ten minutes
-    /// ahead of the others. A stamp that is further ahead of this node's clock on arrival counts as ten minutes ahead of
-    /// that time (`implausible_entries`). It then counts as later where it arrived later, and two members may disagree for
-    /// good about which of two values is the later one.
+    /// When the owner set it, by the owner's clock. The stamp is greater than every stamp that the owner had received, so a
+    /// value that was set because of another counts as later at all members, unless the clock of an owner is more than ten
+    /// minutes ahead of the others. A stamp that is further ahead of this node's clock on arrival counts as ten minutes
+    /// ahead of that time (`implausible_entries`). Such a value counts as later where it arrived later, so two members may
+    /// disagree for good about which of two values is the later one.
     pub stamp: Stamp,
 }
 
@@ -55,9 +56,9 @@ pub struct Entry {
 #[derive(Debug, Clone)]
 pub(super) struct Register {
     pub(super) entry: Entry,
-    /// The stamp that the owner gave it, which goes to others.
+    /// The stamp that the owner gave it, which this node passes on.
     given: u64,
-    /// The version before it in the owner's map, if the sender knew it.
+    /// The version before this one in the owner's map, if the sender knew it.
     previous: Option<u64>,
     /// When this node learned that the key is deleted.
     deleted: Option<Time>,
@@ -76,7 +77,7 @@ impl Register {
         }
     }
 
-    /// Replaces the stamp that counts here.
+    /// Replaces the stamp that this node orders it by.
     pub(super) fn counts_as(mut self, stamp: u64) -> Self {
         self.entry.stamp = Stamp(stamp);
         self
@@ -95,7 +96,7 @@ impl Register {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OwnerMap {
     pub(super) epoch: u64,
-    /// All changes up to this one are known, or what replaced them.
+    /// All changes up to this version are known, except replaced ones.
     pub(super) version: u64,
     /// The latest change whose tombstone was dropped.
     pub(super) floor: u64,
@@ -110,7 +111,7 @@ impl OwnerMap {
         Self { epoch, ..Self::default() }
     }
 
-    /// The life of the owner that it belongs to.
+    /// The owner's life.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -136,12 +137,12 @@ impl OwnerMap {
         self.registers.len() - self.tombstones
     }
 
-    /// How many keys there are, deleted ones among them, and the bytes of the others and their values.
+    /// The number of keys, deleted ones included, and the bytes of the other keys and their values.
     pub(super) fn size(&self) -> Size {
         (self.registers.len(), self.bytes)
     }
 
-    /// Bytes of the changes above a version, up to what is known in full, or a bound on them: a few are looked at.
+    /// Bytes of the changes above a version, up to [`version`](Self::version), or a bound on them: only a few are looked at.
     pub(super) fn bytes_above(&self, version: u64) -> usize {
         let known =
             self.by_version.range(version.saturating_add(1)..).take_while(|(at, _)| **at <= self.version);
@@ -156,7 +157,7 @@ impl OwnerMap {
         self.tombstones > 0
     }
 
-    /// The part that would be too large with a value for this key, and its size.
+    /// The part that would be too large with this value, and its size.
     pub(super) fn excess(&self, key: &str, value: &[u8]) -> Option<(Part, usize)> {
         let old = self.registers.get(key);
         let keys = self.len() + usize::from(old.is_none_or(Register::is_deleted));
@@ -177,8 +178,8 @@ impl OwnerMap {
         version
     }
 
-    /// Another member claims to know more of this node's own life than the node: the count goes on above that, and all get
-    /// the map again, as if each key had been set again.
+    /// Another member claims a later version of this node's own map. The count goes on above that version, and all members
+    /// get the map again, as if each key had been set again.
     pub(super) fn jump_above(&mut self, version: u64) {
         self.version = version.saturating_add(1);
         self.floor = self.version;
@@ -198,7 +199,7 @@ impl OwnerMap {
             && self.bytes + bytes <= SLACK * MAX_MAP
     }
 
-    /// How many more keys and bytes there are with a change, before it drops anything but what it replaces.
+    /// How many keys and bytes a change adds, before anything but the replaced change is dropped.
     pub(super) fn adds(&self, key: &str, register: &Register) -> (usize, usize) {
         let of_key = self.registers.get(key).map(|old| old.size(key));
         let same_version = self.by_version.get(&register.entry.version).filter(|other| ***other != *key);
@@ -223,13 +224,13 @@ impl OwnerMap {
         self.drop_surplus();
     }
 
-    /// The version before this one in the map, if all between is known to be replaced.
+    /// The version before this one in the map, if all versions between are known to be replaced.
     fn previous(&self, version: u64) -> Option<u64> {
         let before = self.by_version.range(..version).next_back().map_or(0, |(before, _)| *before);
         (self.floor < version && version <= self.version).then(|| before.max(self.floor))
     }
 
-    /// The message about a key.
+    /// The message that tells a key's change.
     pub(super) fn tell<'a>(&'a self, owner: &'a str, key: &'a str, register: &'a Register) -> KeyValue<'a> {
         let Entry { version, ref value, .. } = register.entry;
         let step = self.previous(version).map_or(0, |previous| version - previous);
@@ -237,21 +238,21 @@ impl OwnerMap {
         KeyValue { owner, epoch: self.epoch, version, step, stamp: register.given, flags, key, value }
     }
 
-    /// The first change above a version, up to what is known in full.
+    /// The first change above a version that is not out of order.
     pub(super) fn next_above(&self, version: u64) -> Option<(&Arc<str>, &Register)> {
         let above = version.checked_add(1)?;
         let (_, key) = self.by_version.range(above..).next().filter(|(next, _)| **next <= self.version)?;
         self.registers.get_key_value(&**key)
     }
 
-    /// Applies another member's knowledge beyond this one, all at once.
+    /// Applies a delta of another member, all at once.
     pub(super) fn apply(&mut self, delta: &KeyValueDelta<'_>, changes: Vec<(Arc<str>, Register)>) {
         if delta.version <= self.version {
             return;
         }
         if delta.floor > self.version {
-            // What is told is the whole map: a key that is not in it was deleted. One that is in it may have come here out of
-            // order in a later version already.
+            // The delta is the whole map: a key that is not in it was deleted. A key in it may have come here out of order,
+            // in a later version.
             let told: BTreeSet<&Arc<str>> = changes.iter().map(|(key, _)| key).collect();
             let is_gone = |version: &u64, key: &Arc<str>| *version <= delta.version && !told.contains(key);
             let held = self.by_version.iter().filter(|(version, key)| is_gone(version, key));
@@ -260,7 +261,7 @@ impl OwnerMap {
             self.floor = delta.floor;
         }
         for (key, register) in changes {
-            // What is not held of the changes that are known was replaced by something later.
+            // A known change whose key is not held was replaced by a later one.
             let known = self.registers.get(&key).map_or(self.version, |held| held.entry.version);
             if known < register.entry.version {
                 self.put(key, register);
@@ -268,7 +269,7 @@ impl OwnerMap {
         }
         self.version = delta.version;
         if !self.has_room_for(0, 0) {
-            // What came out of order makes room: it is told again, if it is true.
+            // Changes that came out of order make room: if they are true, they come again.
             let above = self.version.saturating_add(1);
             let beyond: Vec<_> = self.by_version.range(above..).map(|(_, key)| Arc::clone(key)).collect();
             beyond.iter().for_each(|key| self.remove(key));
@@ -277,12 +278,12 @@ impl OwnerMap {
         self.drop_surplus();
     }
 
-    /// Drops tombstones that are older than `after`, and says whether any is left.
+    /// Drops tombstones that are older than `after`.
     pub(super) fn forget_deleted(&mut self, now: Time, after: Duration) {
         self.drop_tombstones(|deleted| now.since(deleted) >= after);
     }
 
-    /// What came out of order may be in order now.
+    /// Changes that came out of order may be in order now.
     fn catch_up(&mut self) {
         let mut version = self.version;
         for key in self.by_version.range(version.saturating_add(1)..).map(|(_, key)| key) {
@@ -294,7 +295,7 @@ impl OwnerMap {
         self.version = version;
     }
 
-    /// The floor rises past what is dropped, so a tombstone beyond what is known in full stays.
+    /// The floor rises past a dropped tombstone, so a tombstone that is out of order stays.
     fn drop_tombstones(&mut self, mut is_over: impl FnMut(Time) -> bool) {
         let known = self.version;
         let gone = self.registers.iter().filter(|(_, register)| register.entry.version <= known);
@@ -321,7 +322,7 @@ impl OwnerMap {
         }
     }
 
-    /// Checks what depends on its keys.
+    /// Checks the sums over the keys.
     #[cfg(any(test, fuzzing))]
     pub(super) fn audit(&self) -> Result<(), String> {
         let bytes: usize = self.registers.iter().map(|(key, register)| register.size(key)).sum();
@@ -345,7 +346,7 @@ impl OwnerMap {
         self.remove(&key);
         self.tombstones += usize::from(register.is_deleted());
         self.bytes += register.size(&key);
-        // Of two keys that claim one version the later counts: an owner never says so.
+        // Of two keys that claim one version the later one counts: no honest owner sends such a pair.
         if let Some(other) = self.by_version.insert(register.entry.version, Arc::clone(&key)) {
             self.discard(&other);
         }

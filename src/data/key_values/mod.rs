@@ -1,10 +1,10 @@
 //! Key–values: a small map that each member owns. Only the owner writes, everybody reads.
 //!
-//! Changes spread as updates do ([`queue`]), in the room that membership leaves; a value that is too long for that is fetched
-//! from the member that announced it. A member that missed changes gets them in a [sync](super::sync): the digest behind an
-//! ack covers how far each live owner's map is known ([`exchange`]). Claims are bounded: a member may claim anything about
-//! another one's map, as about its state, but within the bounds of a [`map`], and the owner can supersede it; [`room`] bounds
-//! all maps together.
+//! Changes spread as updates do ([`queue`]), in the room that updates leave; a value that is too long for a datagram is
+//! announced, and receivers fetch it from the member that announced it. A member that missed changes gets them in a
+//! [sync](super::sync): the digest behind an ack covers the version of each live owner's map ([`exchange`]). A member may
+//! claim anything about another's map, but within the bounds of a [`map`], and the owner can supersede the claim. [`room`]
+//! bounds all maps together.
 
 mod exchange;
 mod map;
@@ -40,18 +40,18 @@ use crate::{
 
 /// Changes per second of a node's own map, on average, and those that may come at once.
 const CHANGES: Rate = (10, 64);
-/// The most bytes of all owners' keys and values; those of one account have no more than what is free.
+/// The most bytes of all owners' keys and values; an account may hold no more than what is free.
 const MAX_ENTRIES: usize = 64 << 20;
-/// The most keys of all owners, deleted ones among them; of one account likewise.
+/// The most keys of all owners, deleted ones included; an account may hold no more than what is free.
 const MAX_REGISTERS: usize = 1 << 20;
 /// The highest version that is believed from anybody but the owner. An owner can go on above it.
 const HIGHEST_VERSION: u64 = 1 << 62;
-/// Or so far above what is known of the map.
+/// Or this far above the known version of the map.
 const AHEAD: u64 = 1 << 20;
-/// The owner itself goes on above more than others can be made to believe while it hears nothing of some hundred such claims; and
-/// less than would use up its versions in a life.
+/// How far above its version an owner follows a claim of others. They may have believed some hundred claims, each `AHEAD` of
+/// the last, that the owner missed; and an owner cannot use up its versions in one life.
 const OWNER_AHEAD: u64 = AHEAD << 8;
-/// Values that were announced and have not come; the first of the account that has most makes room.
+/// The most values that were announced and have not arrived; the first of the account with the most makes room.
 const MAX_ANNOUNCED: usize = 256;
 
 /// An owner and one of its keys.
@@ -60,13 +60,13 @@ type AnnouncedKey = (Arc<str>, Box<str>);
 /// Values that were announced and have not arrived.
 #[derive(Debug, Default)]
 struct Announced {
-    /// The version by owner and key, and the account that it counts for.
+    /// By owner and key: the announced version, and the owner's account.
     versions: BTreeMap<AnnouncedKey, (u64, Option<Account>)>,
     shares: Shares,
 }
 
 impl Announced {
-    /// A value is too long for a datagram: it is fetched from a member that has it.
+    /// Adds a value that is too long for a datagram, so that it is fetched from a member that has it.
     fn add(&mut self, key: AnnouncedKey, account: Option<Account>, version: u64) {
         if let Some((known, _)) = self.versions.get_mut(&key) {
             *known = version.max(*known);
@@ -90,7 +90,7 @@ impl Announced {
     }
 }
 
-/// All maps by owner, at one moment. A copy shares everything.
+/// The maps of all owners at one moment. A copy shares everything.
 pub(crate) type Owners = SortedMap<Arc<str>, Owned>;
 
 /// An owner's map, and its share of the digest.
@@ -100,12 +100,12 @@ pub(crate) struct Owned {
     is_live: bool,
     share: u64,
     account: Option<Account>,
-    /// The version up to which there was no room for the knowledge of others; 0 if nothing was refused.
+    /// The version up to which changes were refused for want of room; 0 if none was.
     refused: u64,
 }
 
 impl Owned {
-    /// The version up to which there is nothing to be told: it is known, or was refused.
+    /// The version up to which no member needs to send changes: they are known, or were refused.
     fn known(&self) -> u64 {
         self.map.version.max(self.refused)
     }
@@ -141,28 +141,28 @@ pub(crate) struct KeyValues {
     owners: Owners,
     /// Counts the changes of `owners`.
     generation: u64,
-    /// The digest of the maps of live owners, in all and by bucket.
+    /// The digest of the maps of live owners, in total and by bucket.
     digest: u64,
     buckets: [u64; BUCKETS],
-    /// The keys of all maps, deleted ones among them, and their bytes; and the most that there may be.
+    /// The keys of all maps, deleted ones included, and their bytes; and the most of both.
     shares: Shares,
     most: Size,
-    /// The sizes when something was refused, and how often there was room again afterwards.
+    /// The sizes when a change was refused, and how often there was room again since the start.
     short_at: Option<Size>,
     retries: u64,
-    /// When it may be looked at next which owners count for themselves.
+    /// When owners that have not answered are next checked for an account of their own.
     next_count: Time,
     stamps: Stamps,
     rate: Bucket,
     waiting: Waiting,
-    /// Since when something waits to be sent.
+    /// Since when changes wait to be sent.
     unsettled: Option<Time>,
     announced: Announced,
     /// The member from which to fetch an announced value.
     fetch: Option<Life>,
-    /// An owner about whose map others claim things that only the owner is believed about.
+    /// An owner to ask, since others claim versions of its map that only the owner is believed about.
     to_ask: Option<Life>,
-    /// When tombstones are looked at next.
+    /// When tombstones are next checked for their age.
     sweep: Option<Time>,
     counted: Counted,
 }
@@ -240,7 +240,7 @@ impl KeyValues {
         Ok(Some(version))
     }
 
-    /// All maps, and the number of their version.
+    /// The maps of all owners, and a number that counts their changes.
     pub(super) fn view(&self) -> (u64, &Owners) {
         (self.generation, &self.owners)
     }
@@ -250,7 +250,8 @@ impl KeyValues {
         !self.waiting.is_empty()
     }
 
-    /// The digest, or 0 while changes are on their way and maps are bound to differ; unless that has no end.
+    /// The digest, or 0 while changes are on their way and maps are bound to differ; if that lasts too long, the digest all
+    /// the same.
     pub(super) fn settled_digest(&self, now: Time, node: &Node) -> u64 {
         let lasts = |since| now.since(since) > node.config().probe_interval;
         if self.unsettled.is_none_or(lasts) { self.digest } else { 0 }
@@ -265,23 +266,23 @@ impl KeyValues {
         self.fetch.take()
     }
 
-    /// The owner to ask about claims that only an owner is believed about.
+    /// The owner to ask, since others claim versions that only the owner is believed about.
     pub(super) fn take_to_ask(&mut self) -> Option<Life> {
         self.to_ask.take()
     }
 
-    /// Adds to a packet for a member changes that are done after this many transmissions, if this one counts.
+    /// Adds changes to a packet for a member. A change is done after `limit` transmissions, if this packet counts as one.
     pub(super) fn fill(&mut self, node: &Node, to: &Life, limit: Option<u32>, packet: &mut Writer<'_>) {
         let Self { waiting, owners, .. } = self;
         waiting.draw(limit, packet.room(), |owner, key| {
             let register = find(owners, owner).and_then(|owned| Some((&owned.map, owned.map.register(key)?)));
-            // It is gone, or the map of another life: it runs out.
+            // The key is gone, or the map is of another life: the entry runs out.
             let Some((map, (key, register))) = register else { return Some(packet.room()) };
             let mut said = map.tell(owner, key, register);
             if said.value.len() > MAX_SMALL {
                 (said.flags, said.value) = (said.flags | ELSEWHERE, &[]);
             }
-            // Its owner knows it; but what is ahead of all that is known may be forged.
+            // The recipient owns the key and knows the change, unless it is forged: it is ahead of all known versions.
             let is_told = *owner != *to.name || said.version > map.version;
             (is_told && packet.message(&said)).then(|| packet.room())
         });
@@ -315,7 +316,7 @@ impl KeyValues {
         }
     }
 
-    /// A change that was told, with the stamp that counts here.
+    /// A change as it was received, with the stamp that this node orders it by.
     fn register_of(&mut self, now: Time, said: &KeyValue<'_>) -> Register {
         let counts = self.stamps.on_stamp(now, said.stamp);
         self.counted.implausible += u64::from(counts < said.stamp);
@@ -335,7 +336,7 @@ impl KeyValues {
         }
     }
 
-    /// Does what is due.
+    /// Runs work that is due.
     pub(super) fn settle(&mut self, now: Time, node: &Node) {
         if self.owners.len() == 0 && self.waiting.is_empty() && self.sweep.is_none() {
             return;
@@ -371,7 +372,7 @@ impl KeyValues {
         find(&self.owners, owner).map(|owned| &*owned.map)
     }
 
-    /// The map of an owner in this life.
+    /// The map of an owner, if it is of this life.
     fn map_of(&self, owner: &str, epoch: u64) -> Option<&OwnerMap> {
         self.owned(owner, epoch).map(|owned| &*owned.map)
     }
@@ -380,14 +381,14 @@ impl KeyValues {
         find(&self.owners, owner).filter(|owned| owned.map.epoch == epoch)
     }
 
-    /// The name in memory that is shared, if there is one.
+    /// The shared copy of a name in memory, if there is one.
     fn name_of(&self, owner: &str) -> Arc<str> {
         place_of(&self.owners, owner)
             .map_or_else(|| owner.into(), |place| Arc::clone(self.owners.at(place).0))
     }
 
-    /// Says whether it is about this node's own life. Only this node writes there: if another member claims to know more than
-    /// there is, the count continues above that, so that all believe the node again.
+    /// Returns whether a claim is about this node's own life, where only this node writes. If the claimed version is beyond
+    /// the present one, the count goes on above the claim, so that all members believe this node again.
     fn defend_own(&mut self, node: &Node, owner: &str, epoch: u64, version: u64) -> bool {
         if *owner != *self.own {
             return false;
@@ -402,14 +403,14 @@ impl KeyValues {
         true
     }
 
-    /// Whether an owner is listed in this life, or it is a later one than that of the map: then the map is over.
+    /// Whether changes of an owner's life count: it is listed, or later than the life of the map, which is then over.
     fn may_apply(&self, node: &Node, owner: &str, epoch: u64) -> bool {
         node.listed_life(owner).is_some_and(|(listed, _)| listed == epoch)
             && self.map(owner).is_none_or(|map| map.epoch <= epoch)
     }
 
-    /// Says whether a version is believed, and counts it if not: one above the bound only from the owner, or close to what
-    /// the owner has said.
+    /// Returns whether a version is believed, and counts it if not. A version above the bound is believed only from the
+    /// owner, or close to the known version.
     fn check_plausible(&mut self, owner: &str, epoch: u64, version: u64, by_owner: bool) -> bool {
         let known = self.map_of(owner, epoch).map_or(0, |map| map.version);
         let highest = if by_owner { u64::MAX - 1 } else { HIGHEST_VERSION.max(known.saturating_add(AHEAD)) };
@@ -435,7 +436,7 @@ impl KeyValues {
         self.unsettled = if self.waiting.is_empty() { None } else { self.unsettled.or(Some(now)) };
     }
 
-    /// While there are tombstones, they are looked at sixteen times within the time for which they are kept.
+    /// While there are tombstones, they are checked sixteen times within the time for which they are kept.
     fn plan_sweep(&mut self, now: Time, node: &Node, has_tombstones: bool) {
         if has_tombstones && self.sweep.is_none() {
             self.sweep = Some(now + node.config().forget_after / 16);

@@ -1,5 +1,5 @@
-//! The changes that wait to be sent, as the updates of membership do: the present state of a key, in one place for each, sent
-//! a limited number of times.
+//! The changes that wait to be sent. As for updates of membership, each key has one place, its present state is sent, and it
+//! is sent a limited number of times.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,7 +8,8 @@ use crate::{
     swim::{Account, Subject, UpdateQueue, Urgency},
 };
 
-/// Keys that wait at most; those of one account are no more than are free. What finds no place reaches the others by repair.
+/// The most waiting keys; an account may hold no more places than are free. A change without a place reaches others by
+/// repair.
 const MAX_WAITING: usize = 4096;
 
 /// A place in [`Waiting::places`].
@@ -31,7 +32,7 @@ type OwnedKey = (Arc<str>, Arc<str>);
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     queue: UpdateQueue<PlaceId>,
-    /// And in whose share each counts.
+    /// The keys by place, each with the account that it counts for.
     places: Vec<Option<(OwnedKey, Option<Account>)>>,
     free: Vec<PlaceId>,
     by_key: BTreeMap<OwnedKey, PlaceId>,
@@ -48,7 +49,7 @@ impl Waiting {
         self.queue.len()
     }
 
-    /// Queues a key again, and says whether there was room.
+    /// Queues a key again. Returns whether there was room.
     pub(super) fn push(&mut self, owner: &Arc<str>, key: &Arc<str>, account: Option<Account>) -> bool {
         let owned_key = (Arc::clone(owner), Arc::clone(key));
         if let Some(place) = self.by_key.get(&owned_key) {
@@ -92,7 +93,7 @@ impl Waiting {
         }
     }
 
-    /// Nothing waits any more.
+    /// Drops everything.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_and_names_of_one_host_keep_nobody_elses_keys_back() {
+    fn the_queue_is_bounded_and_names_of_one_host_do_not_hold_back_keys_of_others() {
         let mut waiting = Waiting::default();
         let push = |waiting: &mut Waiting, host: u32, i: usize| {
             waiting.push(&format!("{host}/{i}").into(), &"k".into(), Some(host.into()))

@@ -1,4 +1,4 @@
-//! All maps together: changes, the digest over them, and what is refused when the bound is reached.
+//! All maps together: changes, the digest over them, and refusals when the bound is reached.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ impl KeyValues {
         self.shares.has_room(account, more, self.most)
     }
 
-    /// Begins the map of an owner's life, if there is none or one of another life; from now on it counts for this account.
-    /// One for which there is no room begins empty: in it is kept what was refused, or each sync would tell it again. Only
-    /// listed members have one, so there are no more of these than of them.
+    /// Begins the map of an owner's life, if there is none or one of another life; from now on it counts for this account. A
+    /// map without room begins empty: it remembers that changes were refused, or each sync would send them again. Only
+    /// listed members have a map, so maps are bounded.
     pub(super) fn ensure(&mut self, owner: &Arc<str>, epoch: u64, is_live: bool, account: Option<Account>) {
         if self.map_of(owner, epoch).is_some() {
             return self.count_for(owner, account);
@@ -43,8 +43,8 @@ impl KeyValues {
         self.shares.add(account, size);
     }
 
-    /// While changes are refused: owners that have answered meanwhile count for their hosts, and may have room there. All
-    /// owners are looked at in each probe interval; their number would not show it, as others depart.
+    /// While changes are refused: owners that have answered meanwhile count for their own hosts, and may have room there.
+    /// All owners are checked in each probe interval; their number would not show a change, since others depart.
     pub(super) fn count_anew(&mut self, now: Time, node: &Node) {
         if self.short_at.is_none() || !self.next_count.pass(now, node.config().probe_interval) {
             return;
@@ -83,8 +83,8 @@ impl KeyValues {
         Some(result)
     }
 
-    /// Takes in one change that others know, and says whether there is room: see [`grow`](Self::grow). What it adds is plain, so
-    /// however large the map is, and however little room there is, a change costs no copy of it.
+    /// Takes in one change. Returns whether there was room. Unlike for [`grow`](Self::grow), the added size is known
+    /// beforehand, so a change copies no map, however large the map and however little the room is.
     pub(super) fn insert(&mut self, owner: &Arc<str>, key: Arc<str>, register: Register) -> bool {
         let Some(place) = place_of(&self.owners, owner) else { return true };
         let Owned { map, account, .. } = self.owners.at(place).1;
@@ -98,9 +98,8 @@ impl KeyValues {
         false
     }
 
-    /// Changes a map by what others know up to a version, which adds at most `more` keys and bytes, and returns whether there
-    /// is room. If there is none, the map stays as it was; and if all maps together would be too large, further changes of it
-    /// are refused.
+    /// Applies changes up to a version, which add at most `more` keys and bytes. Returns whether there was room. If not, the
+    /// map stays as it was; and if all maps together would be too large, further changes of this map are refused.
     pub(super) fn grow(
         &mut self,
         owner: &Arc<str>,
@@ -134,7 +133,7 @@ impl KeyValues {
         false
     }
 
-    /// Counts what is refused; and if there is no room for it in all maps, notes up to which version, so that it is not told
+    /// Counts a refusal. If all maps together lack the room, notes the refused version, so that members do not send it
     /// again.
     fn refuse(&mut self, owner: &str, short_of: Option<u64>) {
         if let Some((version, place)) = short_of.zip(place_of(&self.owners, owner)) {
@@ -147,7 +146,7 @@ impl KeyValues {
         self.refresh(owner);
     }
 
-    /// Whether there was no room for a map of late, so that this does not count either: nothing is told again then.
+    /// Whether changes of a map were refused of late. Then this version is refused as well, and no member sends it again.
     pub(super) fn refuses(&mut self, owner: &str, epoch: u64, version: u64) -> bool {
         let Some(place) = place_of(&self.owners, owner).filter(|_| self.short_at.is_some()) else {
             return false;
@@ -162,7 +161,7 @@ impl KeyValues {
         refuses
     }
 
-    /// Once a sixteenth is free of what was held, what was refused may be told once more.
+    /// Once a sixteenth of the held size is free again, refused changes may come again.
     fn try_again(&mut self) {
         let ((keys, bytes), most) = (self.shares.all(), self.most);
         let is_freed = |at: Size| keys + most.0 / 16 <= at.0 || bytes + most.1 / 16 <= at.1;
@@ -185,7 +184,7 @@ impl KeyValues {
         }
     }
 
-    /// An owner's share of the digest, after a change.
+    /// Updates an owner's share of the digest after a change.
     fn refresh(&mut self, owner: &str) {
         let Some(place) = place_of(&self.owners, owner) else { return };
         let owned = self.owners.value_mut(place);
@@ -207,7 +206,7 @@ impl KeyValues {
         }
     }
 
-    /// Checks every bound, and what depends on the maps.
+    /// Checks every bound, and the sums over the maps.
     #[cfg(any(test, fuzzing))]
     pub(in crate::data) fn audit(&self) -> Result<(), String> {
         let ((mut keys, mut bytes), mut digest) = ((0, 0), 0);

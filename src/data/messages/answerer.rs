@@ -10,16 +10,16 @@ use super::{
 };
 use crate::swim::{Account, Life, Time};
 
-/// What an ask is.
+/// The kind of an ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AskKind {
     /// A message for the mailboxes.
     Message,
     /// A request that the application answers.
     Request,
-    /// "What became of it?"
+    /// The question what became of an earlier ask.
     Poll,
-    /// A broadcast that no datagram holds.
+    /// A broadcast that fits in no datagram.
     Broadcast,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Arrived<'a> {
     pub(super) within: Duration,
 }
 
-/// The application's answer cannot be delivered: the sender has given up, or is gone.
+/// The application's answer is not delivered: the sender has given up, or is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooLate;
 
@@ -61,17 +61,17 @@ pub(super) struct Answerer {
     memory: Memory,
     pub(super) mailboxes: Mailboxes,
     pub(super) servers: Servers,
-    /// Asks that were dropped, of lives that this node does not know yet.
+    /// Asks that were dropped because their sender's life is not known yet.
     pub(super) dropped: u64,
     /// Asks that found no room.
     pub(super) refused: u64,
-    /// Messages and broadcasts that readers were too slow for.
+    /// Messages and broadcasts that were lost because readers were too slow.
     pub(super) overrun: u64,
 }
 
 impl Answerer {
-    /// Takes in an ask, unless it was before, and says what to answer; nothing if its sender is to repeat it. `own` answers what
-    /// is not for the application.
+    /// Takes in an ask, unless it was taken in before, and returns the answer; none if the sender has to repeat it. `own`
+    /// answers asks that are not for the application.
     pub(super) fn take_in(
         &mut self,
         now: Time,
@@ -93,7 +93,7 @@ impl Answerer {
             Known::New => {}
             Known::Seen(entry) => return Some(answer_of(entry)),
             Known::Over => return Some(Status::Expired.into()),
-            // Any answer could be followed by a copy that finds room.
+            // No answer: a copy might find room and be taken in after all.
             Known::NoRoom => {
                 self.refused += 1;
                 return None;
@@ -139,14 +139,14 @@ impl Answerer {
         }
     }
 
-    /// Requests whose senders have given up are no longer for the application.
+    /// Takes out requests whose senders have given up.
     fn expire(&mut self, now: Time, topic: &str) {
         for over in self.servers.expire(now, topic) {
             self.note_dropped(now, &over);
         }
     }
 
-    /// The application will not be asked. Its sender may have begun a later ask in the place of this one.
+    /// Notes that the application will not see a request. The sender may have begun a later ask in its slot.
     pub(super) fn note_dropped(&mut self, now: Time, item: &RequestItem) {
         if matches!(self.memory.look(&item.from, item.id), Known::Seen(_)) {
             self.memory.note(now, &item.from, item.id, Entry::Answered(Status::Dropped.into()));
@@ -168,7 +168,7 @@ impl Answerer {
         matches!(self.memory.look(from, id), Known::Seen(Entry::Pending(until)) if now < until)
     }
 
-    /// Drops answers that were not requested in time.
+    /// Drops answers that were not asked for in time.
     pub(super) fn act(&mut self, now: Time) {
         self.memory.expire(now);
     }
@@ -182,7 +182,7 @@ impl Answerer {
         self.memory.audit();
     }
 
-    /// The application answers a request.
+    /// The application answers a request, if the sender still waits.
     pub(super) fn answer(
         &mut self,
         now: Time,
@@ -197,7 +197,7 @@ impl Answerer {
         Ok(Ready { to: to.clone(), id, answer })
     }
 
-    /// A reader of requests is gone; what only it would have answered is answered so.
+    /// A reader of requests is gone. If it was the last one, the waiting requests are answered with "no reader".
     pub(super) fn close_server(&mut self, now: Time, topic: &str) -> Vec<Ready> {
         let over = self.servers.close(topic);
         let dropped = || Status::NoReader.into();
@@ -232,7 +232,7 @@ mod tests {
         answerer.take_in(now, &ask, Some(Arc::default()), |_| None).map(|answer| answer.status)
     }
 
-    /// Its sender gave up the request, and has sent a message in its place. A copy of that is under way.
+    /// The sender gave up the request and sent a message in its slot; a copy of the request is still under way.
     #[test]
     fn a_request_that_is_over_is_not_remembered_in_the_place_of_a_later_message() {
         let mut answerer = Answerer::default();
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_no_room_to_remember_is_not_answered_as_a_copy_may_find_room() {
+    fn a_message_that_finds_no_room_in_the_memory_is_not_answered_as_a_copy_may_find_room() {
         let mut answerer = Answerer::default();
         for sender in 0..65_536 {
             assert_eq!(take_in(&mut answerer, 0, &sender.to_string()), Some(Status::NoReader));

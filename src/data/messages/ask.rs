@@ -15,30 +15,30 @@ use crate::{
     wire::packet::HEADER,
 };
 
-/// How often an ask is sent by datagram before a stream is opened for it.
+/// How often an ask goes by datagram before a stream is opened for it.
 pub(super) const DATAGRAMS: u32 = 3;
-/// How often it is sent by datagram in all: also beside a stream, which may take long under loss.
+/// How often it goes by datagram in all: also beside a stream, which loss may delay.
 pub(super) const ALL_DATAGRAMS: u32 = 10;
-/// How often the pause between these doubles; beside a stream it stays the same.
+/// How often the pause between datagrams doubles. Beside a stream the pause stays the same.
 pub(super) const MAX_DOUBLED: u32 = 2;
-/// An ask is repeated first after this many round trips.
+/// The first pause is this many round trips.
 const ROUND_TRIPS: u32 = 3;
 /// The shortest pause between repeats.
 const MIN_REPEAT: Duration = Duration::from_millis(20);
 /// The longest pause between repeats.
 const MAX_REPEAT: Duration = Duration::from_secs(5);
-/// The longest pause between polls by stream, as there the answer does not come by itself.
+/// The longest pause between polls by stream, where the answer does not come by itself.
 const MAX_POLL_BY_STREAM: Duration = Duration::from_secs(1);
-/// Where no round trip was measured: after this time.
+/// The first pause if no round trip was measured.
 const UNMEASURED: Duration = Duration::from_millis(100);
-/// What a request waits for that is pending, at least, before it is asked about.
+/// The shortest pause before a poll of a pending request.
 const MIN_POLL: Duration = Duration::from_millis(200);
-/// The longest time a caller waits.
+/// The longest time that a caller may wait.
 pub(super) const MAX_WITHIN: Duration = Duration::from_secs(24 * 3600);
-/// Bytes of a datagram with an ask besides its topic and payload, at most.
+/// The most bytes of a datagram with an ask besides its topic and payload.
 const AROUND_ASK: usize = HEADER + 44;
 
-/// An ask that is not begun yet.
+/// An ask that has not begun.
 #[derive(Debug, Clone)]
 pub(crate) struct NewAsk {
     pub(crate) kind: AskKind,
@@ -49,11 +49,11 @@ pub(crate) struct NewAsk {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// It is being sent by datagram.
+    /// The ask goes by datagram.
     Asking,
-    /// It is being sent by stream, perhaps once it is its turn.
+    /// The ask goes by stream, perhaps once it is its turn.
     Streaming,
-    /// The member has it and will answer later.
+    /// The member has the request and will answer later.
     Pending,
 }
 
@@ -70,23 +70,23 @@ pub(super) enum Caller {
 pub(super) struct Ask {
     /// The destination.
     pub(super) to: Life,
-    /// The life of that member that is meant.
+    /// The life that the caller meant, which may be an earlier one.
     pub(super) life: u64,
     pub(super) id: AskId,
     pub(super) new: NewAsk,
     pub(super) caller: Caller,
     pub(super) began: Time,
     pub(super) deadline: Time,
-    /// When something is due for it.
+    /// When this ask is next looked at.
     pub(super) at: Time,
     pub(super) step: Step,
-    /// How often it was tried in this step.
+    /// How often it was sent in this step.
     pub(super) tries: u32,
-    /// How often its member was asked for its token before.
+    /// How often the member was asked for its token before.
     pub(super) token_requests: u32,
-    /// Whether it may have arrived.
+    /// Whether the ask may have arrived.
     pub(super) sent: bool,
-    /// Whether it is one of a query that was just sent.
+    /// Whether it belongs to a query and was just sent.
     pub(super) in_flight: bool,
 }
 
@@ -113,7 +113,7 @@ impl Ask {
         self.deadline.since(now)
     }
 
-    /// What is sent now: once it is pending, only a poll, which asks what became of it.
+    /// The kind to send now: once the request is pending, only a poll.
     pub(super) fn kind(&self) -> AskKind {
         if self.step == Step::Pending { AskKind::Poll } else { self.new.kind }
     }
@@ -122,25 +122,25 @@ impl Ask {
         if self.step == Step::Pending { Arc::default() } else { Arc::clone(&self.new.payload) }
     }
 
-    /// Whether it is one of these queries.
+    /// Whether the ask belongs to one of these queries.
     pub(super) fn is_of(&self, queries: &BTreeSet<u64>) -> bool {
         matches!(self.caller, Caller::Query(query) if queries.contains(&query))
     }
 
-    /// Whether it fits in a datagram, whatever its numbers, and those reach its member.
+    /// Whether the ask fits in a datagram, whatever its numbers, and datagrams reach the member.
     pub(super) fn goes_by_datagram(&self, node: &Node, way: WayTo) -> bool {
         let size = if self.step == Step::Pending { 0 } else { self.new.payload.len() };
         way == WayTo::Datagram && size + self.new.topic.len() + AROUND_ASK <= node.config().max_datagram
     }
 
-    /// How long an answer is waited for after this many tries.
+    /// The pause after this many tries.
     pub(super) fn pause(&self, node: &Node, tries: u32) -> Duration {
         let least = if self.step == Step::Pending { MIN_POLL } else { MIN_REPEAT };
         let trips = node.round_trip(&self.to).map_or(UNMEASURED, |trip| trip * ROUND_TRIPS);
         doubled(trips.clamp(least, MAX_REPEAT), tries)
     }
 
-    /// When one that is pending is asked about again: the answer may be on its way once only, and get lost.
+    /// The pause before the next poll of a pending request: its answer may come by one datagram only, and get lost.
     pub(super) fn until_poll(&self, node: &Node, now: Time) -> Duration {
         let by_stream = node.way_to(&self.to) == WayTo::Stream;
         let most = if by_stream { MAX_POLL_BY_STREAM } else { MAX_REPEAT };
@@ -152,7 +152,7 @@ impl Ask {
         Err(QueryProblem::new(self.sent, by))
     }
 
-    /// Its member has begun another life. An ask that was not sent yet goes to that life.
+    /// The member has begun another life. An ask that was not sent yet goes to that life.
     pub(super) fn follow(&mut self, epoch: u64) {
         self.to.epoch = epoch;
         if !self.sent {
@@ -160,7 +160,7 @@ impl Ask {
         }
     }
 
-    /// The outcome when its member is not asked any more.
+    /// The outcome when the member is not asked any more.
     pub(super) fn departed(&self, node: &Node) -> Outcome {
         let state = node.member(&self.to.name).map(|member| member.state);
         self.ended(if state == Some(MemberState::Left) { EndedBy::Leave } else { EndedBy::Failure })

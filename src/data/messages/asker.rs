@@ -1,9 +1,9 @@
 //! The asks of this node: each is repeated until it is answered, its member departs, or its time is up.
 //!
-//! A small ask goes by datagram, after a while again, then by stream; a large one, or one to a member that datagrams do not
-//! reach, by stream at once. As the receiver takes in each number once, repeating does no harm. A request that waits for the
-//! application there is answered by datagram when it is done, and asked about meanwhile in case that gets lost. Asks that need
-//! a stream get one in the order in which they were begun.
+//! A small ask goes by datagram, after a pause again, then by stream; a large ask, or one to a member that datagrams do not
+//! reach, goes by stream at once. As the receiver takes in each number once, repeating does no harm. The receiver answers a
+//! request by datagram when its application has answered; meanwhile this node polls, in case that datagram gets lost. Asks
+//! that need a stream get one in the order in which they began.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,19 +27,19 @@ use crate::{
     swim::{Event, Life, Node, NotOpened, StreamId, Time, WayTo},
 };
 
-/// Asks of callers that are under way at the same time, without those of queries.
+/// Asks of callers that may be under way at the same time, not counting those of queries.
 const MAX_ASKS: usize = 1024;
-/// The same to one member: with those of queries, each has a slot of its own.
+/// Asks to one member at the same time, those of queries included: each has a slot of its own.
 const MAX_PER_MEMBER: usize = 128;
-/// Asks of queries that were just sent and are not answered.
+/// Asks of queries that may be just sent and not answered.
 const MAX_IN_FLIGHT: usize = 64;
-/// Asks of queries that are sent at once.
+/// Asks of queries that may be sent at once.
 const BURST: usize = 16;
-/// The pause after these, before the next ones are sent.
+/// The pause after such a burst.
 const BURST_PAUSE: Duration = Duration::from_millis(1);
-/// How many of the streams that this node may open, and of those to one member, are left to syncs.
+/// How many of the streams that this node may open, in total and to one member, are left for syncs.
 const SPARED_STREAMS: (usize, usize) = (2, 1);
-/// The first pause after which a member's token is checked for; it doubles.
+/// The first pause before a member's token is checked for again; it doubles.
 const TOKEN_PAUSE: Duration = Duration::from_millis(5);
 
 const _: () = assert!(MAX_PER_MEMBER + MAX_QUERIES <= 1 << u8::BITS);
@@ -52,7 +52,7 @@ pub(crate) enum TooMany {
     Queries,
 }
 
-/// The next thing to send.
+/// An ask to send next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
     /// By datagram.
@@ -65,22 +65,22 @@ pub(super) enum Act {
 pub(super) struct Asker {
     last: u64,
     asks: BTreeMap<u64, Ask>,
-    /// By slot.
+    /// By member and slot.
     by_member: BTreeMap<Arc<str>, BTreeMap<u8, u64>>,
     by_stream: BTreeMap<StreamId, u64>,
-    /// Those that need a stream and have none yet.
+    /// Asks that need a stream and have none yet.
     streamless: BTreeSet<u64>,
-    /// Whether there may be a stream for one of them, as far as it is known.
+    /// Whether a stream may be open for one of them, as far as this node knows.
     may_open: bool,
-    /// When some of them are looked at again, of queries whose answers nobody reads.
+    /// When to look again at those of queries whose answers nobody reads.
     unread: Option<Time>,
-    /// Streams whose asks are settled, or wait for the application.
+    /// Streams whose asks are settled, or pending.
     needless: Vec<StreamId>,
-    /// Of asks, and of queries that have not asked all.
+    /// Of asks, and of queries that have members left to ask.
     timers: BTreeSet<(Time, u64)>,
     singles: usize,
     in_flight: usize,
-    /// When the next of them may be sent.
+    /// When the next ask of a query may be sent.
     release: Time,
     pub(super) queries: Queries,
     closed: bool,
@@ -147,7 +147,7 @@ impl Asker {
         Ok((id, reader))
     }
 
-    /// The answers to a query have no reader any more.
+    /// A query's answers have no reader any more.
     pub(super) fn cancel(&mut self, now: Time, query: u64) {
         let Some(Query { deadline, .. }) = self.queries.remove(query) else { return };
         self.timers.remove(&(deadline, query));
@@ -178,7 +178,7 @@ impl Asker {
         first.into_iter().chain(waits.then_some(self.release)).chain(self.unread).min()
     }
 
-    /// Does what is due.
+    /// Runs work that is due.
     pub(super) fn act(&mut self, node: &mut Node, now: Time, acts: &mut impl FnMut(Act)) {
         while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
             self.timers.remove(&(at, id));
@@ -228,7 +228,7 @@ impl Asker {
         }
     }
 
-    /// Sends an ask, and says when to look at it again.
+    /// Sends an ask. Returns when to look at it again, or the outcome.
     fn attempt(
         &mut self,
         node: &mut Node,
@@ -245,7 +245,7 @@ impl Asker {
             return Ok(ask.deadline);
         }
         if tries + token_requests > 0 && ask.in_flight {
-            // Others need not wait for a member that is silent.
+            // A silent member does not keep the other members of a query waiting.
             ask.in_flight = false;
             self.in_flight -= 1;
         }
@@ -295,8 +295,8 @@ impl Asker {
         now + ask.pause(node, MAX_DOUBLED)
     }
 
-    /// Opens streams for those that need one, as far as there may be more: the oldest first, and none behind others of its
-    /// member.
+    /// Opens streams for asks that need one, while there may be more streams: the oldest ask first, but an ask whose member
+    /// has all its streams keeps no other member's waiting.
     fn open_streams(&mut self, node: &mut Node, now: Time) {
         let is_due = self.unread.take_if(|at| *at <= now).is_some();
         if !mem::take(&mut self.may_open) && !is_due {
@@ -318,7 +318,7 @@ impl Asker {
             match room.and_then(|()| node.open_data_stream(now, &ask.to, timeout)) {
                 Ok(stream) => drop(self.by_stream.insert(stream, id)),
                 Err(NotOpened::Full) => {
-                    // The end of streams other than those of data is not reported here.
+                    // This module does not hear of the end of other streams than its own.
                     self.may_open = true;
                     return;
                 }
@@ -326,7 +326,7 @@ impl Asker {
                     full.insert(Arc::clone(&ask.to.name));
                     continue;
                 }
-                // It is looked at again, and ends or follows the member.
+                // The next look ends the ask, or follows the member to its new life.
                 Err(NotOpened::NotLive) => self.try_anew(now, id),
             }
             self.streamless.remove(&id);
@@ -349,7 +349,7 @@ impl Asker {
         }
     }
 
-    /// A stream has ended. If it was that of an ask, perhaps that is not answered; and there is room for another one.
+    /// A stream has ended. Its ask, if any, may not be answered; and another stream may be opened.
     pub(super) fn stream_ended(&mut self, node: &mut Node, now: Time, stream: StreamId) {
         if let Some(id) = self.by_stream.remove(&stream)
             && let Some(ask) = self.asks.get_mut(&id)
@@ -388,7 +388,7 @@ impl Asker {
             Status::Fetch => return self.fetch(node, now, id),
             Status::Taken if ask.new.kind != AskKind::Request => Ok(Arc::default()),
             Status::Answered if ask.new.kind == AskKind::Request => Ok(Arc::clone(&answer.payload)),
-            // If it does not fit what was asked, nothing is certain.
+            // If the status does not fit the ask, nothing is certain.
             Status::Taken | Status::Answered | Status::Expired => silent(EndedBy::Expired),
             Status::AnotherLife => silent(EndedBy::Restart),
             Status::NoReader => Err(QueryProblem::NoReader),
@@ -403,7 +403,7 @@ impl Asker {
         self.settle(now, id, outcome);
     }
 
-    /// The application there will answer later.
+    /// The application of the other side will answer later.
     fn wait(&mut self, node: &Node, now: Time, id: u64) {
         let Some(ask) = self.asks.get_mut(&id) else { return };
         if ask.step == Step::Pending {
@@ -415,7 +415,7 @@ impl Asker {
         self.reset_timer(id, next);
     }
 
-    /// The answer waits there, too long for a datagram.
+    /// The answer waits at the other side; it is too long for a datagram.
     fn fetch(&mut self, node: &mut Node, now: Time, id: u64) {
         self.wait(node, now, id);
         let Some(ask) = self.asks.get(&id) else { return };
@@ -428,13 +428,12 @@ impl Asker {
         self.open_streams(node, now);
     }
 
-    /// A member has departed, or begun another life: then it is asked again, and answers that it is another process if it
-    /// is.
+    /// A member has departed, or begun another life. It is then asked again; if it is another process, it says so.
     pub(super) fn on_event(&mut self, node: &Node, now: Time, event: &Event) {
         let Some(member) = event.member() else { return };
         let Some(ids) = self.by_member.get(&member.name) else { return };
         let own = Some(node.own_life()).filter(|own| own.name == member.name && member.state.is_live());
-        // A restart may be two events: the end of one life, and the next.
+        // A restart may be two events: the end of one life, and the beginning of the next.
         let present = own.or_else(|| node.live_life(&member.name));
         for id in ids.values().copied().collect::<Vec<_>>() {
             let Some(ask) = self.asks.get_mut(&id) else { continue };

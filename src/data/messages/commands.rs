@@ -55,18 +55,19 @@ impl Endpoint {
         Ok(query)
     }
 
-    /// The answers to a query have no reader any more.
+    /// A query's answers have no reader any more.
     pub(crate) fn cancel_query(&mut self, now: Time, query: u64) {
         self.messages.asker.cancel(now, query);
         self.settle(now);
     }
 
-    /// A mailbox for these topics, unless there are too many.
+    /// Opens a mailbox for these topics, unless there are too many.
     pub(crate) fn open_inbox(&self, topics: Topics) -> Option<Subscription<Mailbox>> {
         self.messages.answerer.mailboxes.open(topics)
     }
 
-    /// Adds a reader of the requests of a topic, which has a token while one waits. `None` if too many topics are served.
+    /// Adds a reader of a topic's requests. The receiver holds a token while a request waits. `None` if too many topics are
+    /// served.
     pub(crate) fn open_server(&mut self, topic: &str) -> Option<Receiver<()>> {
         self.messages.answerer.servers.open(topic)
     }
@@ -78,12 +79,12 @@ impl Endpoint {
             if self.present_life(&item.from).is_some() {
                 return Some(item);
             }
-            // It may be back a moment later, and ask.
+            // The sender may be back a moment later, and ask.
             self.messages.answerer.note_dropped(now, &item);
         }
     }
 
-    /// The life of a sender as it is known now, if it is live.
+    /// The present life of a sender, if it is live.
     fn present_life(&self, of: &Life) -> Option<Life> {
         let own = Some(self.node.own_life()).filter(|own| own.name == of.name);
         own.or_else(|| self.node.live_life(&of.name))
@@ -120,7 +121,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// The node has ended: all waiting callers are told.
+    /// The node has ended: waiting callers notice it.
     pub(crate) fn close(&mut self) {
         self.messages.asker.close();
         self.messages.answerer.close();

@@ -18,14 +18,14 @@ use crate::{
     wire::data::MAX_SMALL,
 };
 
-/// Messages in one mailbox, of which an account has its [share](Shares::has_room), and broadcasts as many.
+/// The most messages in one mailbox, of which an account has its [share](Shares::has_room), and the most broadcasts.
 const MAX_UNREAD: usize = 2048;
 /// Bytes of their payloads, in the same way.
 const MAX_UNREAD_BYTES: usize = 8 << 20;
-/// Mailboxes: each message is held to the topics of each.
+/// The most mailboxes: each message is compared with the topics of each.
 const MAX_INBOXES: usize = 64;
-/// Senders of which a mailbox counts apart what is lost, those included of which its reader is about to be told. Not shared by
-/// account: where names of one host take them up, a reader is told all the same how much is lost, though not of whom.
+/// How many senders' losses a mailbox counts separately, including those that its reader is about to be told. The bound is
+/// not shared by account: if names of one host take it up, a reader is still told how much is lost, though not of whom.
 const MAX_APART: usize = 256;
 
 /// The topics of an inbox.
@@ -68,7 +68,7 @@ impl Topics {
     }
 }
 
-/// As the C interface has it: a prefix with `*` behind it.
+/// In the form of the C interface: a prefix ends in `*`.
 impl fmt::Display for Topics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -97,14 +97,14 @@ pub enum MessageKind {
     Broadcast {
         /// Its number, which its sender counts from 1 in each of its lives.
         seq: u64,
-        /// Orders the broadcasts of all senders, as far as they had received each other's: a member that sends after it has
-        /// received one gives a greater stamp. A stamp that is more than ten minutes ahead of this node's clock counts as
-        /// ten minutes ahead of its arrival, so the order of broadcasts from a sender with such a clock differs between
-        /// members.
+        /// Orders the broadcasts of all senders as far as they had received each other's: a member that has received a
+        /// broadcast gives its next one a greater stamp. A stamp that is more than ten minutes ahead of this node's clock
+        /// counts as ten minutes ahead of its arrival, so members may order the broadcasts of a sender with such a clock
+        /// differently.
         stamp: Stamp,
-        /// How many broadcasts of its sender just before it are missing. They may still arrive, late.
+        /// How many of the sender's broadcasts just before it are missing. They may still arrive, late.
         gap: u64,
-        /// Whether later broadcasts of its sender were delivered before it.
+        /// Whether later broadcasts of the sender were delivered before it.
         late: bool,
     },
 }
@@ -117,7 +117,7 @@ pub(crate) struct Item {
     pub(crate) topic: Arc<str>,
     pub(crate) payload: Arc<[u8]>,
     pub(crate) kind: MessageKind,
-    /// A later one of its topic takes its place in a full mailbox.
+    /// Whether a later item of its topic may replace it in a full mailbox.
     pub(crate) folds: bool,
 }
 
@@ -125,7 +125,7 @@ pub(crate) struct Item {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unread {
     Message(Item),
-    /// So many of a sender are lost for it; without a sender, of many together.
+    /// `count` items of a sender are lost for the reader; without a sender, of many senders together.
     Lost {
         from: Option<Life>,
         count: u64,
@@ -144,18 +144,18 @@ impl Unread {
 pub(crate) struct Mailbox {
     topics: Topics,
     unread: VecDeque<Unread>,
-    /// Separate from each other: a message's sender is proven, a broadcast's is claimed.
+    /// Messages and broadcasts have separate shares: the sender of a message is proven, that of a broadcast is claimed.
     messages: Shares,
     broadcasts: Shares,
-    /// How many of the unread are not messages. They count for no account.
+    /// How many of the unread items are reports of losses, which count for no account.
     notices: usize,
     /// The losses for this reader after the unread items.
     lost: Lost,
-    /// The broadcasts that did not arrive, as long as it has received none.
+    /// Broadcasts that did not arrive, while this mailbox has received none.
     unheard: Option<Lost>,
 }
 
-/// The number of losses of each sender; beyond a number of senders, of all others together.
+/// The number of losses of each sender; beyond a number of senders, the losses of all others together.
 #[derive(Debug, Default)]
 struct Lost(BTreeMap<Option<Life>, u64>);
 
@@ -218,7 +218,7 @@ impl Mailbox {
         self.shares_of(&item.kind).has_room(item.account, size(item), (MAX_UNREAD, MAX_UNREAD_BYTES))
     }
 
-    /// Takes out what a newer one of its topic replaces. No large one takes the place of a smaller one.
+    /// Takes out an older item that a newer one of its topic replaces. A large item never replaces a smaller one.
     fn fold(&mut self, newer: &Item) -> bool {
         let is_older = |unread: &Unread| {
             let Unread::Message(older) = unread else { return false };
@@ -275,7 +275,7 @@ impl Default for Mailboxes {
 }
 
 impl Mailboxes {
-    /// One more mailbox, unless there are too many.
+    /// Opens a mailbox, unless there are too many.
     pub(super) fn open(&self, topics: Topics) -> Option<Subscription<Mailbox>> {
         let mailbox = Mailbox {
             topics,
@@ -289,8 +289,8 @@ impl Mailboxes {
         (self.0.len() < MAX_INBOXES).then(|| self.0.subscribe(mailbox))
     }
 
-    /// Puts a message into every mailbox for its topic that has room. Returns for how many others it is lost. If none has
-    /// room, it is lost for none: its sender is told.
+    /// Puts a message into every mailbox for its topic that has room. Returns for how many readers it is lost. If no mailbox
+    /// has room, it is lost for none, since its sender is told.
     pub(super) fn deliver(&self, item: &Item) -> (Status, u64) {
         let (mut readers, mut has_room) = (0, false);
         self.0.publish(|mailbox| {
@@ -303,7 +303,7 @@ impl Mailboxes {
             return (if readers == 0 { Status::NoReader } else { Status::Busy }, 0);
         }
         let mut lost = 0;
-        // Readers only make room meanwhile.
+        // Meanwhile readers only make room.
         self.0.publish(|mailbox| {
             if mailbox.topics.holds(&item.topic) {
                 lost += mailbox.take(item);
@@ -337,7 +337,7 @@ impl Mailboxes {
 mod tests {
     use super::*;
 
-    /// What one account may have alone.
+    /// The most that one account may hold alone.
     const EACH: usize = MAX_UNREAD / 2;
 
     fn item(topic: &str, len: usize) -> Item {
@@ -500,7 +500,7 @@ mod tests {
         );
     }
 
-    /// The origin of a broadcast is only claimed: an attacker can make up any number of hosts.
+    /// A broadcast's origin is only claimed: an attacker can make up any number of hosts.
     #[test]
     fn broadcasts_of_any_number_of_hosts_take_no_room_of_messages() {
         let mailboxes = Mailboxes::default();
@@ -519,7 +519,7 @@ mod tests {
         });
     }
 
-    /// They are told before what comes next, and take none of its sender's room.
+    /// Readers are told of losses before the next item, and the reports take no room of the senders.
     #[test]
     fn losses_of_many_names_take_no_room_of_messages() {
         let mailboxes = Mailboxes::default();
@@ -539,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_one_takes_no_place_of_a_small_one() {
+    fn a_large_message_takes_no_place_of_a_small_one() {
         let mailboxes = Mailboxes::default();
         let reader = open(&mailboxes, "t");
         (1..=EACH as u64).for_each(|seq| assert_eq!(mailboxes.broadcast(&heard(seq, true)), 0));

@@ -1,9 +1,9 @@
 //! A node's memory of the asks of others, so that it takes in each once and answers a repeated one as before.
 //!
-//! As in sessions of NFS 4.1 (RFC 8881, section 2.10.6): each of the asks that a sender has under way has a slot of its own, and
-//! those of a slot ascend. So only the last ask of each slot is remembered, with its answer. A later ask in a slot means that
-//! nobody awaits the earlier one any more; an earlier one is a late duplicate. However many other asks come meanwhile, one
-//! that is under way is not forgotten.
+//! As in sessions of NFS 4.1 (RFC 8881, section 2.10.6), each ask that a sender has under way has a slot of its own, and the
+//! numbers of a slot ascend. So a node remembers only the last ask of each slot, with its answer. A later ask in a slot
+//! means that the sender no longer awaits the earlier one; an earlier ask is a late duplicate. However many other asks come
+//! meanwhile, an ask that is under way is not forgotten.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,13 +20,13 @@ use crate::{
     swim::{Account, Life, Time},
 };
 
-/// Slots of all senders. One sender has 256 at most, and those of one account no more than are free.
+/// The most slots of all senders. A sender has at most 256, and an account no more than are free.
 const MAX_SLOTS: usize = 1 << 17;
-/// When the time of all asks of a sender has been over for so long, none of its datagrams is still under way.
+/// This long after the time of all asks of a sender is over, none of its datagrams is still under way.
 const IDLE: Duration = Duration::from_secs(60);
-/// How long an answer is kept for a sender that did not get it.
+/// How long an answer is kept for its sender, which may not have received it.
 const KEEP: Duration = Duration::from_secs(60);
-/// Bytes of all answers that are kept.
+/// The most bytes of all answers that are kept.
 const MAX_KEPT_BYTES: usize = 16 << 20;
 
 /// Identifies an ask of a sender.
@@ -35,14 +35,14 @@ pub(crate) struct AskId {
     pub(crate) slot: u8,
     /// The life of the sender.
     pub(crate) epoch: u64,
-    /// Its number in that life.
+    /// The ask's number in that life.
     pub(crate) number: u64,
 }
 
 /// The state of an ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// It waits for the application; its sender waits until then.
+    /// The request waits for the application, and its sender waits until then.
     Pending(Time),
     Answered(Answer),
 }
@@ -53,7 +53,7 @@ pub(super) enum Known {
     New,
     /// It was seen before.
     Seen(Entry),
-    /// Its sender has begun a later one in its place.
+    /// The sender has begun a later ask in its slot.
     Over,
     /// There is no room to remember it.
     NoRoom,
@@ -61,34 +61,34 @@ pub(super) enum Known {
 
 #[derive(Debug)]
 struct Slot {
-    /// The last ask.
+    /// The last ask of the slot.
     epoch: u64,
     number: u64,
     entry: Entry,
-    /// When its answer was noted, if that has bytes.
+    /// When its answer was noted, if the answer has a payload.
     kept: Option<Time>,
 }
 
 #[derive(Debug, Default)]
 struct Sender {
     account: Option<Account>,
-    /// Until then it may repeat one of its asks.
+    /// The latest time at which the sender may repeat one of its asks.
     until: Time,
     slots: Vec<Option<Slot>>,
 }
 
-/// Since when the answer in a slot of a sender is kept.
+/// Since when an answer is kept, its sender, and its slot.
 type Place = (Time, Arc<str>, u8);
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     senders: BTreeMap<Arc<str>, Sender>,
-    /// By when they may be forgotten.
+    /// Senders by the time after which they may be forgotten.
     by_time: BTreeSet<(Time, Arc<str>)>,
-    /// Slots whose answers hold bytes, the oldest first, and in whose share they are; and the same by account.
+    /// Slots whose answers have a payload, the oldest first, with the account that each counts for; and the same by account.
     kept: BTreeMap<Place, Option<Account>>,
     kept_of: BTreeMap<Option<Account>, BTreeSet<Place>>,
-    /// Slots, and bytes of the answers that are kept.
+    /// The slots, and the bytes of the kept answers.
     shares: Shares,
 }
 
@@ -96,7 +96,7 @@ impl Memory {
     /// The state of an ask.
     pub(super) fn look(&self, from: &Life, id: AskId) -> Known {
         let last = self.senders.get(&from.name).and_then(|sender| sender.slots.get(usize::from(id.slot)));
-        // No life comes after the present one: a member that claimed one lied.
+        // No life comes after the present one: a later epoch in the slot was a lie.
         let last = last.and_then(Option::as_ref).filter(|last| last.epoch <= from.epoch);
         match last.map(|last| ((last.epoch, last.number), &last.entry)) {
             Some((last, entry)) if last == (id.epoch, id.number) => Known::Seen(entry.clone()),
@@ -105,7 +105,7 @@ impl Memory {
         }
     }
 
-    /// The same for one that is to be taken in, whose sender waits so long: makes room for it.
+    /// The state of an ask that is to be taken in, and whose sender waits for this long. Makes room for it.
     pub(super) fn admit(
         &mut self,
         now: Time,
@@ -133,7 +133,7 @@ impl Memory {
         self.look(from, id)
     }
 
-    /// A sender is at another host by now: what is remembered of it is not for the former host to pay.
+    /// Once a sender is at another host, its slots no longer count for the former one.
     fn count_for(&mut self, from: &Arc<str>, account: Option<Account>) {
         let Some(sender) = self.senders.get_mut(from).filter(|sender| sender.account != account) else {
             return;
@@ -159,7 +159,7 @@ impl Memory {
         self.shares.add(account, size);
     }
 
-    /// Forgets the sender of which nothing is under way for the longest time, unless it is this one.
+    /// Forgets the sender whose last ask ended the longest time ago, unless it is `but`.
     fn forget_idle(&mut self, now: Time, but: &str) -> bool {
         let idle = self.by_time.iter().take_while(|(until, _)| *until <= now);
         let Some(idle) = idle.map(|(_, name)| name).find(|name| ***name != *but).cloned() else {
@@ -216,7 +216,7 @@ impl Memory {
         }
     }
 
-    /// Drops answers that were not requested in time.
+    /// Drops answers that were not asked for in time.
     pub(super) fn expire(&mut self, now: Time) {
         while self.poll_timeout().is_some_and(|at| at <= now)
             && let Some((oldest, _)) = self.kept.first_key_value()
@@ -230,7 +230,7 @@ impl Memory {
         self.kept.first_key_value().map(|((since, ..), _)| *since + KEEP)
     }
 
-    /// An answer is kept no longer.
+    /// Drops an answer, but remembers that the ask was answered.
     fn drop_answer(&mut self, place: &Place) {
         self.forget_place(place);
         let (_, from, slot) = place;
@@ -242,7 +242,7 @@ impl Memory {
         }
     }
 
-    /// That its sums are right and its bounds hold.
+    /// Checks the sums and bounds.
     #[cfg(any(test, fuzzing))]
     pub(super) fn audit(&self) {
         let slots = || self.senders.values().flat_map(|sender| &sender.slots);
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_comes_late_is_taken_in_however_many_others_were_meanwhile() {
+    fn an_ask_that_comes_late_is_taken_in_however_many_others_came_before() {
         let (mut memory, from) = (Memory::default(), life("a"));
         for number in 2..=100_000 {
             assert_eq!(memory.admit(at(1), &from, None, ask(1, number), MINUTE), Known::New);
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_life_goes_on_in_the_slots_and_one_that_was_a_lie_keeps_nobody_out() {
+    fn a_later_life_goes_on_in_the_slots_and_a_forged_life_keeps_none_out() {
         let (mut memory, from) = (Memory::default(), life("a"));
         let lie = Life { epoch: 1 << 61, ..from.clone() };
         let id = AskId { slot: 0, epoch: lie.epoch, number: u64::MAX };
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_of_a_sender_that_moves_counts_for_its_host_of_then() {
+    fn entries_of_a_sender_that_moves_count_for_its_former_host() {
         let (mut memory, day) = (Memory::default(), Duration::from_secs(86_400));
         let names: Vec<_> = (0..600).map(|i| life(&i.to_string())).collect();
         let mut admit = |at, from: &Life, host: u32| {
@@ -378,9 +378,9 @@ mod tests {
         assert_eq!(memory.look(&names[7], ask(255, 1)), Known::Seen(answered(1000)));
     }
 
-    /// If it were looked for among all, this would take minutes.
+    /// A search through all answers would take minutes.
     #[test]
-    fn what_makes_room_is_found_at_once_however_many_older_answers_there_are() {
+    fn the_entry_to_evict_is_found_at_once_among_any_number_of_older_answers() {
         let (mut memory, day) = (Memory::default(), Duration::from_secs(86_400));
         let all = |memory: &mut Memory, at: Time, host: u32, names: u32, entry: &Entry| {
             for name in 0..names {

@@ -1,9 +1,9 @@
-//! Messages, requests and queries: from one member to another, each with a report of what became of it.
+//! Messages, requests and queries: from one member to another, each with a report of its outcome.
 //!
-//! `commands` are what an application calls. `asker` has the asks of this node, each an `ask` with a `status` in the end;
-//! `answerer` takes in those of others (`memory` knows which it has seen), `mailboxes` and `servers` hold what waits for the
-//! application, `queries` whom this node has still to ask, `transfer` moves what is too long for a datagram. This module
-//! routes.
+//! `commands` are calls of the application. `asker` has the asks of this node, each an `ask` that ends with a `status`;
+//! `answerer` takes in the asks of others (`memory` knows which were seen before), `mailboxes` and `servers` hold what waits
+//! for the application, `queries` the members that a query still has to ask, `transfer` moves payloads that are too long for
+//! a datagram. This module routes.
 //!
 //! ```text
 //! asker                                         answerer
@@ -65,28 +65,28 @@ use crate::{
 pub(crate) const MAX_MESSAGE: usize = 1 << 20;
 /// Datagrams that may wait to be sent; asks that find no room are repeated later.
 const MAX_WAITING: usize = 4096;
-/// Epochs of this process that are kept: it takes a greater one whenever others claim a later life of its name.
+/// The most epochs of this process that are kept: it takes a greater one whenever others claim a later life of its name.
 const MAX_EPOCHS: usize = 64;
-/// Bytes of a datagram with an answer besides its payload, at most.
+/// The most bytes of a datagram with an answer besides its payload.
 const AROUND_ANSWER: usize = HEADER + 27;
 
-/// Takes in a broadcast that came as an ask, and says whether readers get it: from whom, to which topic, and the payload.
+/// Takes in a broadcast that came as an ask: its origin, topic and payload. Returns whether readers get it.
 pub(super) type TakeLarge<'a> = &'a mut dyn FnMut(&Node, &Life, &str, &[u8]) -> bool;
 
 /// How a section arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Via {
-    /// At the front of a datagram that has not caused another one yet, or not.
+    /// In a datagram; `may_ask` if the section is at its front and the datagram has not caused another one yet.
     Datagram {
         may_ask: bool,
     },
     Stream(StreamId),
 }
 
-/// A datagram to be.
+/// A datagram to send.
 #[derive(Debug)]
 enum Waiting {
-    /// With the time that its caller waits.
+    /// The ask's number, and the time that its caller waits.
     Ask(u64, Duration),
     Answer(Ready),
 }
@@ -98,12 +98,12 @@ pub(super) struct Messages {
     transfers: Transfers,
     waiting: VecDeque<Waiting>,
     dropped_datagrams: u64,
-    /// Epochs that this process had: it raises its own if others claim a later one.
+    /// The epochs that this process had: it takes a greater one if others claim a later life of its name.
     epochs: BTreeSet<u64>,
 }
 
 impl Messages {
-    /// Takes in a section of a live member, or says that it is out of place.
+    /// Processes a section of a live member. Returns whether the section has its place there.
     pub(super) fn on_message(
         &mut self,
         node: &mut Node,
@@ -161,7 +161,7 @@ impl Messages {
         let arrived = Arrived { from, account, id, kind, topic: ask.topic, within };
         let answer = self.take_in(node, large, now, &arrived, ask.life, Some(ask.payload.into()));
         if node.way_to(from) == WayTo::Unproven {
-            // With its next try it gets the answer, which is remembered.
+            // The sender's next try gets the answer, which is remembered.
             node.ask_for_token(now, from);
         } else if let Some(answer) = answer {
             self.push(Waiting::Answer(Ready { to: from.clone(), id, answer }));
@@ -184,14 +184,14 @@ impl Messages {
         let &Arrived { from, kind, topic, .. } = ask;
         self.answerer.take_in(now, ask, payload, |payload| match kind {
             AskKind::Broadcast if large(node, from, topic, payload) => Some(Status::Taken.into()),
-            // Nobody remembers whether it came, or it is out of bounds.
+            // It is forgotten whether the broadcast arrived, or its number is out of bounds.
             AskKind::Broadcast => Some(Status::Expired.into()),
             _ => about_itself(node, now, topic)
                 .map(|text| Answer { status: Status::Answered, payload: text.into() }),
         })
     }
 
-    /// A section in a stream was taken in: does what is complete with it.
+    /// Processes what a section in a stream has completed.
     fn in_stream(
         &mut self,
         node: &mut Node,
@@ -213,7 +213,7 @@ impl Messages {
                 }
             }
             Ok(Some((Head::Answer { epoch, id, status }, payload))) => {
-                // If an answer is too long, only its existence is known.
+                // If an answer is too long, the caller learns only that there is one.
                 let answer = payload.map_or(Status::Expired.into(), |payload| Answer { status, payload });
                 self.asker.on_answer(node, now, &from.name, (epoch, id), &answer);
                 node.close_data_stream(now, stream);
@@ -226,12 +226,12 @@ impl Messages {
         Ok(())
     }
 
-    /// Whether a stream is one of asks and answers.
+    /// Whether a stream carries an ask and its answer.
     pub(super) fn has(&self, stream: StreamId) -> bool {
         self.transfers.knows(stream) || self.asker.by_stream(stream).is_some()
     }
 
-    /// Writes the next frame in such a stream, if there is one.
+    /// Writes the next frame of such a stream, if there is one.
     pub(super) fn write_frame(
         &mut self,
         node: &mut Node,
@@ -246,7 +246,7 @@ impl Messages {
         let written = self.transfers.write(stream, &mut frame);
         frame.finish();
         if self.transfers.has_answered(stream) {
-            // Before the other side opens the next one, which would be one too many.
+            // The stream is closed before the other side opens the next one, which would otherwise be one too many.
             node.close_data_stream(now, stream);
         }
         written
@@ -260,7 +260,7 @@ impl Messages {
         self.asker.begins_in(stream);
     }
 
-    /// Closes streams that are of no use any more.
+    /// Closes streams that are no longer needed.
     pub(super) fn close_needless(&mut self, node: &mut Node, now: Time) {
         for stream in self.asker.take_needless() {
             node.close_data_stream(now, stream);
@@ -276,7 +276,7 @@ impl Messages {
         self.asker.on_event(node, node.now(), event);
         let own = node.own_life();
         if event.member().is_some_and(|member| member.name == own.name) && self.epochs.insert(own.epoch) {
-            // The latest are those that asks under way may mean.
+            // Asks that are under way can only mean the latest epochs.
             while self.epochs.len() > MAX_EPOCHS {
                 self.epochs.pop_first();
             }
@@ -287,7 +287,7 @@ impl Messages {
         Time::earlier(self.asker.poll_timeout(), self.answerer.poll_timeout())
     }
 
-    /// Does what is due.
+    /// Runs work that is due.
     pub(super) fn act(&mut self, node: &mut Node, now: Time) {
         self.answerer.act(now);
         let mut acts = Vec::new();
@@ -305,12 +305,12 @@ impl Messages {
 
     fn ask_itself(&mut self, node: &mut Node, now: Time, id: u64) {
         let Some(ask) = self.asker.get(id) else { return };
-        // Its epoch may have risen since the ask was planned.
+        // This node's epoch may have risen since the ask was planned.
         let (from, topic, payload) = (node.own_life(), Arc::clone(&ask.new.topic), ask.payload());
         let (id, life) = (ask.id, ask.life);
         let (kind, within) = (ask.kind(), ask.left(now));
         let arrived = Arrived { from: &from, account: None, id, kind, topic: &topic, within };
-        // Of this one there are no copies.
+        // An ask to this node itself has no copies.
         let answer = self.take_in(node, &mut |_, _, _, _| false, now, &arrived, life, Some(payload));
         let answer = answer.unwrap_or(Status::Busy.into());
         self.asker.on_answer(node, now, &from.name, (id.epoch, id.number), &answer);
@@ -324,7 +324,7 @@ impl Messages {
         }
     }
 
-    /// Writes the next datagram, and says whereto.
+    /// Writes the next datagram. Returns its destination.
     pub(super) fn poll_transmit(&mut self, node: &mut Node, buffer: &mut Vec<u8>) -> Option<Destination> {
         while let Some(waiting) = self.waiting.pop_front() {
             let to = match &waiting {
@@ -362,7 +362,7 @@ impl Messages {
         })
     }
 
-    /// Whether no query may begin now.
+    /// Whether as many queries are under way as there may be.
     pub(super) fn has_all_queries(&self) -> bool {
         self.asker.queries.are_all()
     }
@@ -372,7 +372,7 @@ impl Messages {
         self.answerer.overrun += self.answerer.mailboxes.broadcast(item);
     }
 
-    /// Tells readers of broadcasts that some will not come.
+    /// Reports to readers of broadcasts that some will not come.
     pub(super) fn lose_broadcasts(&self, from: &Life, count: u64) {
         self.answerer.mailboxes.lose(from, count);
     }
@@ -414,7 +414,7 @@ fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
-/// What a node answers itself.
+/// The answer to a topic that the node itself serves.
 fn about_itself(node: &Node, now: Time, topic: &str) -> Option<Vec<u8>> {
     match topic {
         "syncswim/ping" => Some(Vec::new()),

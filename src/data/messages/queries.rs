@@ -1,4 +1,4 @@
-//! The queries of this node: the members that each still has to ask, and the readers of its answers.
+//! The queries of this node: the members that each still has to ask, and its unread results.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -16,13 +16,13 @@ use crate::{
     swim::{Life, Time},
 };
 
-/// Queries at the same time.
+/// Queries that may run at the same time.
 pub(super) const MAX_QUERIES: usize = 16;
-/// Bytes of answers that wait for the readers of one query. Beyond that no stream is opened for it, so that at most the
-/// answers of those that are open and small ones come on top.
+/// The most bytes of answers that wait for the readers of one query. Beyond that no stream is opened for the query, so only
+/// small answers, and those in streams that are already open, come on top.
 const MAX_UNREAD_BYTES: usize = 8 << 20;
 
-/// The pause after which it is checked whether the reader has read.
+/// The pause before this node checks again whether the reader has read.
 pub(super) const READING_PAUSE: Duration = Duration::from_millis(100);
 
 /// The results of members that were asked, until they are read.
@@ -62,9 +62,9 @@ pub(super) struct Query {
     pub(super) new: NewAsk,
     pub(super) began: Time,
     pub(super) deadline: Time,
-    /// Those whose turn has not come.
+    /// Members that were not asked yet.
     pub(super) waiting: VecDeque<Life>,
-    /// How many of the others are not settled.
+    /// How many of the others have not settled.
     pub(super) asked: usize,
     pub(super) answers: Fanout<Results>,
 }
@@ -77,7 +77,7 @@ pub(super) struct Queries {
 }
 
 impl Queries {
-    /// Whether there are as many as there may be.
+    /// Whether there are as many queries as there may be.
     pub(super) fn are_all(&self) -> bool {
         self.all.len() >= MAX_QUERIES
     }
@@ -86,7 +86,7 @@ impl Queries {
         self.all.insert(id, query);
     }
 
-    /// The queries whose readers have so many unread answers that no more are fetched.
+    /// The queries whose readers have so many unread answers that no further ones are fetched.
     pub(super) fn unread(&self) -> BTreeSet<u64> {
         let mut unread = BTreeSet::new();
         for (id, query) in &self.all {
@@ -109,7 +109,7 @@ impl Queries {
         self.all.values().any(|query| !query.waiting.is_empty())
     }
 
-    /// The next member to ask, of each query in turn.
+    /// The next member to ask; the queries take turns.
     pub(super) fn next(&mut self) -> Option<(u64, Life, &Query)> {
         let later = self.all.range((Bound::Excluded(self.turn), Bound::Unbounded));
         let mut others = later.chain(self.all.range(..=self.turn));
@@ -121,7 +121,7 @@ impl Queries {
         Some((id, to, query))
     }
 
-    /// An ask of a query is over. Returns the deadline if the query ends with it.
+    /// An ask of a query has ended. Returns the query's deadline if this was the last one.
     pub(super) fn settle(&mut self, id: u64, settled: Settled) -> Option<Time> {
         let query = self.all.get_mut(&id)?;
         query.asked -= 1;
@@ -130,7 +130,7 @@ impl Queries {
         is_over.then(|| self.all.remove(&id)).flatten().map(|query| query.deadline)
     }
 
-    /// The time of a query is over, or no member is asked any more: members that were not asked yet will not be.
+    /// A query's time is over, or nobody reads it: the remaining members are not asked.
     pub(super) fn expire(&mut self, now: Time, id: u64) {
         let Some(query) = self.all.get_mut(&id) else { return };
         let took = now.since(query.began);

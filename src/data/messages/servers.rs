@@ -1,4 +1,4 @@
-//! Requests that wait for the application: a queue for each topic that it serves, which its readers share.
+//! Requests that wait for the application: one queue for each topic, shared by the topic's readers.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,11 +13,11 @@ use crate::{
     swim::{Account, Life, Time},
 };
 
-/// Requests that wait for the readers of one topic, of which an account has its [share](Shares::has_room).
+/// The most requests that wait for the readers of one topic, of which an account has its [share](Shares::has_room).
 const MAX_WAITING: usize = 512;
 /// The bytes of their payloads, in the same way.
 const MAX_WAITING_BYTES: usize = 8 << 20;
-/// Topics that are served.
+/// The most topics that are served.
 const MAX_TOPICS: usize = 256;
 
 /// A waiting request.
@@ -74,8 +74,8 @@ impl Server {
 pub(super) struct Servers(BTreeMap<Arc<str>, Server>);
 
 impl Servers {
-    /// One more reader of a topic: gets a token when a request waits, and a disconnection at the node's end. None if too many
-    /// topics are served.
+    /// Adds a reader of a topic, which gets a token when a request waits, and a disconnection at the node's end. `None` if
+    /// too many topics are served.
     pub(super) fn open(&mut self, topic: &str) -> Option<Receiver<()>> {
         if self.0.len() >= MAX_TOPICS && !self.0.contains_key(topic) {
             return None;
@@ -88,7 +88,7 @@ impl Servers {
         Some(server.tokens.clone())
     }
 
-    /// A reader is gone. Waiting requests go with the last one.
+    /// A reader is gone. If it was the last one, returns the waiting requests.
     pub(super) fn close(&mut self, topic: &str) -> VecDeque<RequestItem> {
         let Some(server) = self.0.get_mut(topic) else { return VecDeque::new() };
         server.readers -= 1;
@@ -139,7 +139,7 @@ impl Servers {
 mod tests {
     use super::*;
 
-    /// What one account may have alone.
+    /// The most that one account may hold alone.
     const EACH: usize = MAX_WAITING / 2;
 
     fn item(id: u64, until: u64) -> RequestItem {
@@ -188,7 +188,7 @@ mod tests {
     fn a_full_queue_has_room_again_once_senders_have_given_up() {
         let mut servers = Servers::default();
         let _tokens = servers.open("t");
-        // The first one waits for the longest time.
+        // The first request waits for the longest time.
         let until = |id| if id == 0 { 99 } else { 1 + id / 200 };
         (0..EACH as u64).for_each(|id| servers.push(item(id, until(id))).unwrap());
         assert_eq!(servers.push(item(999, 9)), Err(NotServed::Full));

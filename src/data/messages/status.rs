@@ -15,21 +15,21 @@ pub(crate) enum Status {
     Answered,
     /// The topic has no reader.
     NoReader,
-    /// There is no room for it.
+    /// The member has no room for it.
     Busy,
-    /// It is too long.
+    /// The ask is too long.
     TooLarge,
-    /// The application refuses it. The payload is the reason.
+    /// The application refused. The payload is the reason.
     Refused,
     /// The application dropped the request.
     Dropped,
-    /// The request waits for the application: ask later.
+    /// The request waits for the application: poll later.
     Pending,
     /// The answer is too long for a datagram: open a stream.
     Fetch,
-    /// It is for another life of the member.
+    /// The ask was for another life of the member.
     AnotherLife,
-    /// It may have been taken in, but its outcome is no longer remembered.
+    /// The ask may have been taken in, but its outcome is forgotten.
     Expired,
 }
 
@@ -82,21 +82,21 @@ pub enum QueryProblem {
         /// The application's reason.
         reason: String,
     },
-    /// Its application dropped the request unanswered, or did not receive it because the member took this node for departed.
+    /// Its application dropped the request unanswered, or never saw it because that member took this node for departed.
     Dropped,
     /// The member has no reader for the topic.
     NoReader,
-    /// Too many requests wait there.
+    /// Too many requests wait at the member.
     Busy,
     /// The request is too long for it.
     TooLarge,
-    /// As far as this node can tell, nothing that was sent has reached it.
+    /// As far as this node can tell, no packet of the request reached the member.
     #[non_exhaustive]
     NotReached {
         /// Why the wait ended.
         ended_by: EndedBy,
     },
-    /// It was asked, and its answer did not arrive. **It may have acted.**
+    /// It was asked, and no answer arrived. **It may have acted.**
     #[non_exhaustive]
     Silent {
         /// Why the wait ended.
@@ -135,7 +135,7 @@ impl std::error::Error for QueryProblem {}
 /// The outcome of an ask, for its caller. A message has an empty answer.
 pub(crate) type Outcome = Result<Arc<[u8]>, QueryProblem>;
 
-/// An ask that is over.
+/// An ask that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settled {
     pub(crate) to: Life,

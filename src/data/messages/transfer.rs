@@ -1,5 +1,5 @@
-//! Asks and answers in streams: a head, then the payload in chunks. The side that opened a stream asks, the other answers
-//! and closes it.
+//! Asks and answers in streams: a head, then the payload in chunks. The side that opened the stream asks; the other side
+//! answers and closes the stream.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// What is longer is not even received to be refused.
+/// A longer payload is not received, not even to refuse it.
 const MAX_RECEIVED: usize = 16 << 20;
 
 /// The ask or answer that a payload belongs to.
@@ -51,7 +51,7 @@ struct Transfer {
     incoming: Option<Incoming>,
 }
 
-/// A head with its whole payload; without one if it is too long.
+/// A head with its whole payload; `None` if the payload is too long.
 pub(super) type Received = (Head, Option<Arc<[u8]>>);
 
 #[derive(Debug, Default)]
@@ -89,7 +89,7 @@ impl Transfers {
         written
     }
 
-    /// Whether this node has answered in a stream, completely.
+    /// Whether this node has sent its whole answer in a stream.
     pub(super) fn has_answered(&self, stream: StreamId) -> bool {
         let outgoing = self.0.get(&stream).and_then(|transfer| transfer.outgoing.as_ref());
         outgoing.is_some_and(|outgoing| {
@@ -99,7 +99,7 @@ impl Transfers {
         })
     }
 
-    /// Processes a head, and returns what is complete with it.
+    /// Processes a head. Returns what it completes.
     pub(super) fn take_head(
         &mut self,
         stream: StreamId,
@@ -116,7 +116,7 @@ impl Transfers {
         Ok(transfer.complete())
     }
 
-    /// The same with a part of its payload.
+    /// Processes a part of a payload. Returns what it completes.
     pub(super) fn take_chunk(
         &mut self,
         stream: StreamId,
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_received_but_not_kept() {
+    fn a_payload_that_is_too_long_is_received_but_not_kept() {
         assert_eq!(arrives(&vec![7; MAX_MESSAGE]).map(|payload| payload.len()), Some(MAX_MESSAGE));
         assert_eq!(arrives(&vec![7; MAX_MESSAGE + 1]), None);
         let mut receiver = asker();
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_turn_is_refused() {
+    fn heads_and_chunks_out_of_turn_are_refused() {
         let head = || Head::Answer { epoch: 1, id: 1, status: Status::Answered };
         assert_eq!(Transfers::default().take_chunk(stream(), b"x").err(), Some(Malformed));
         assert_eq!(Transfers::default().take_head(stream(), head(), 1).err(), Some(Malformed));

@@ -133,7 +133,7 @@ fn a_truncated_answer_is_asked_for_over_tcp_and_where_that_fails_it_is_known_to_
 }
 
 #[test]
-fn what_one_question_of_several_could_not_tell_makes_the_answer_a_part() {
+fn an_answer_is_partial_if_one_of_several_questions_fails() {
     let server = Server::new(|asked| {
         vec![match (&*asked.name, asked.kind) {
             ("_g._tcp.test", _) => asked.answer(&["_g._tcp.test SRV 1 a.test", "_g._tcp.test SRV 2 b.test"]),
@@ -318,7 +318,7 @@ fn a_discovery_lists_services_with_their_ports() {
 }
 
 #[test]
-fn of_name_servers_that_give_eight_of_fifteen_a_discovery_loses_nobody() {
+fn a_discovery_loses_no_peer_if_name_servers_give_eight_of_fifteen() {
     let calls = AtomicUsize::new(0);
     let server = Server::new(move |asked| {
         let from = if asked.kind == "A" { calls.fetch_add(1, Ordering::Relaxed) * 8 } else { 0 };

@@ -208,7 +208,7 @@ fn numbers(world: &World, host: usize, origin: &str) -> Vec<u64> {
 }
 
 #[test]
-fn a_partition_of_half_a_minute_costs_nothing_and_of_a_minute_and_a_half_what_was_too_old() {
+fn a_partition_costs_nothing_in_half_a_minute_and_only_old_broadcasts_in_a_minute_and_a_half() {
     for (length, all) in [(30, true), (90, false)] {
         let mut world = settled(6);
         world.net.isolate([0, 1]);
@@ -366,7 +366,7 @@ fn forge(world: &mut World, host: usize, by: usize, origin: &str, seq: u64, stam
 }
 
 #[test]
-fn forged_numbers_and_stamps_silence_nobody_for_long() {
+fn forged_numbers_and_stamps_silence_no_origin_for_long() {
     let mut world = settled(5);
     world.broadcast(0, "t", b"x").unwrap();
     world.run_for(SECOND);
@@ -405,7 +405,7 @@ fn forged_numbers_and_stamps_silence_nobody_for_long() {
 
 /// The origin alone hears of the highest number that is believed of others; or another member does, and then of one beyond it.
 #[test]
-fn an_origin_is_heard_whatever_it_or_others_were_made_to_believe() {
+fn an_origin_is_heard_despite_forged_numbers_at_itself_or_at_others() {
     const HIGHEST: u64 = 1 << 40;
     for (host, seqs) in [(0, &[HIGHEST][..]), (1, &[HIGHEST, HIGHEST + 1, HIGHEST + (1 << 20)])] {
         let mut world = settled(5);
@@ -445,7 +445,7 @@ fn broadcasts_reach_a_node_with_a_wrong_clock_and_come_from_it() {
 
 /// A state file keeps it for all lives to come.
 #[test]
-fn an_epoch_that_somebody_made_up_moves_no_stamp() {
+fn a_forged_epoch_moves_no_stamp() {
     let mut world = World::new(1);
     world.keep_state(false);
     world.start_cluster(3, Config::lan);
@@ -595,6 +595,6 @@ fn play(seed: u64) {
 }
 
 #[test]
-fn whatever_happens_what_is_promised_of_broadcasts_is_kept() {
+fn broadcasts_keep_their_promises_under_random_faults() {
     seeds(150).for_each(play);
 }

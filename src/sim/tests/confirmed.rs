@@ -133,7 +133,7 @@ fn play(seed: u64) -> (usize, usize) {
 }
 
 #[test]
-fn whoever_is_reported_as_reached_has_been_given_it_and_all_are_reported() {
+fn a_member_reported_as_reached_has_the_broadcast_and_every_member_is_reported() {
     let (mut reached, mut missing) = (0, 0);
     for seed in seeds(60) {
         let (more, less) = play(seed);

@@ -135,7 +135,7 @@ fn taken() -> Outcome {
 }
 
 #[test]
-fn a_message_lies_in_the_mailbox_within_a_round_trip() {
+fn a_message_is_in_the_mailbox_within_a_round_trip() {
     let mut world = cluster(3);
     world.run_for(10 * SECOND);
     let inbox = inbox(&mut world, 1);
@@ -366,7 +366,7 @@ fn large_answers(world: &mut World, within: Duration) -> Answers {
 }
 
 #[test]
-fn answers_that_nobody_reads_are_bounded_and_come_once_somebody_does() {
+fn unread_answers_are_bounded_and_the_rest_come_once_they_are_read() {
     let mut world = cluster(40);
     world.run_for(10 * SECOND);
     let settled = large_answers(&mut world, 60 * SECOND);
@@ -383,7 +383,7 @@ fn answers_that_nobody_reads_are_bounded_and_come_once_somebody_does() {
 }
 
 #[test]
-fn a_member_that_dies_or_leaves_during_a_query_is_reported_as_such_before_its_end() {
+fn a_member_that_dies_or_leaves_during_a_query_is_reported_before_its_end() {
     let mut world = cluster(8);
     world.run_for(10 * SECOND);
     let tokens: Vec<_> = (0..8).map(|host| serve(&mut world, host)).collect();
@@ -405,7 +405,7 @@ fn a_member_that_dies_or_leaves_during_a_query_is_reported_as_such_before_its_en
 }
 
 #[test]
-fn another_life_does_not_take_what_was_for_the_one_before() {
+fn a_later_life_does_not_take_a_message_for_an_earlier_one() {
     let mut world = cluster(3);
     world.run_for(10 * SECOND);
     world.net.cut.insert((0, 1));
@@ -420,7 +420,7 @@ fn another_life_does_not_take_what_was_for_the_one_before() {
 }
 
 #[test]
-fn messages_to_a_member_that_is_paused_delay_no_probe_and_accuse_nobody() {
+fn messages_to_a_paused_member_delay_no_probe_and_accuse_no_member() {
     let mut world = cluster(10);
     world.run_for(10 * SECOND);
     world.pause(1, 20 * SECOND);
@@ -439,7 +439,7 @@ fn messages_to_a_member_that_is_paused_delay_no_probe_and_accuse_nobody() {
 }
 
 #[test]
-fn what_is_not_used_costs_nothing() {
+fn an_unused_inbox_or_server_costs_nothing() {
     let mut used = cluster(5);
     let mut unused = cluster(5);
     let _inbox = inbox(&mut used, 1);
@@ -450,7 +450,7 @@ fn what_is_not_used_costs_nothing() {
 }
 
 #[test]
-fn a_query_that_is_given_up_asks_nobody_any_more() {
+fn a_query_that_is_given_up_asks_no_further_member() {
     let mut world = cluster(3);
     let (_, answers) = query(&mut world, 0, "jobs", 3600 * SECOND);
     world.net.isolate([0]);

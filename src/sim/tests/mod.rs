@@ -47,7 +47,7 @@ fn after_late_timers_and_clocks_that_jump_every_promise_is_kept() {
 }
 
 #[test]
-fn whatever_applications_call_every_promise_is_kept() {
+fn every_promise_is_kept_under_random_calls_of_applications() {
     keeps_every_promise(Theme::Calls, 300);
 }
 

@@ -67,7 +67,7 @@ fn seeds_that_are_silent_are_not_waited_for() {
 }
 
 #[test]
-fn packets_that_get_lost_delay_it_and_no_more() {
+fn lost_packets_only_delay_a_restart_without_seeds() {
     for seed in super::seeds(10) {
         let mut world = cluster(seed, 20, false);
         world.net.lose(0.2);
@@ -130,7 +130,7 @@ fn a_clock_that_was_set_back_makes_no_life_older_than_the_one_before() {
 }
 
 #[test]
-fn a_node_whose_file_is_lost_is_found_by_those_that_remember_it() {
+fn a_node_whose_file_is_lost_is_found_by_the_members_that_remember_it() {
     let mut world = cluster(1, 5, false);
     world.crash(2);
     world.run_until("it has failed", 60 * SECOND, |world| world.all_see(4));

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_healthy_cluster_breaks_nothing_whoever_crashes_leaves_and_starts_anew() {
+    fn a_healthy_cluster_breaks_no_promise_through_a_crash_a_restart_and_a_leave() {
         let mut world = judged();
         world.crash(1);
         world.run_for(Duration::from_secs(60));

@@ -122,7 +122,7 @@ const GOLDEN: &str = concat!(
 );
 
 #[test]
-fn the_file_of_somebody_else_is_refused_and_left_as_it_is() {
+fn the_file_of_another_node_cluster_or_version_is_refused_and_left_as_it_is() {
     let of = |cluster, node| {
         let mut file = header(hash::cluster(cluster), hash::member(node)).to_vec();
         Record::Life(9).write(&mut file);

@@ -95,7 +95,7 @@ fn a_crash_in_a_compaction_loses_nothing_of_before() {
 }
 
 #[test]
-fn a_power_cut_leaves_what_the_system_had_written_back() {
+fn a_power_cut_leaves_the_data_that_the_system_had_written_back() {
     let mut rng = fastrand::Rng::with_seed(3);
     for _ in 0..200 {
         let (mut state, _) = read(ModelDisk::default());
@@ -221,7 +221,7 @@ proptest! {
     /// Whatever happens, and however it is cut into batches, the file says what is in memory, and after a power cut something
     /// that was.
     #[test]
-    fn the_file_says_what_the_node_knows(
+    fn the_file_holds_the_state_in_memory(
         events in prop::collection::vec((any_event(), 0..9_u64, any::<bool>()), 0..60),
         seed in any::<u64>(),
     ) {

@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[test]
-fn a_file_stays_small_whatever_happens() {
+fn a_file_stays_small_through_many_changes() {
     let (mut state, _) = read(ModelDisk::default());
     state.write().unwrap();
     let mut largest = 0;
@@ -33,7 +33,7 @@ fn a_file_stays_small_whatever_happens() {
 }
 
 #[test]
-fn what_an_earlier_life_knew_is_told_those_that_lived_first() {
+fn the_members_of_an_earlier_life_are_returned_live_ones_first() {
     let (mut state, found) = read(ModelDisk::default());
     assert_eq!(found, Found::default());
     state.note(&joined("me", 9), 1);
@@ -90,7 +90,7 @@ fn a_node_that_is_not_met_for_long_is_forgotten() {
 }
 
 #[test]
-fn what_readers_got_is_kept_of_two_lives_of_each_origin_until_it_is_listed_no_longer() {
+fn broadcast_heads_are_kept_of_two_lives_of_each_origin_until_it_is_listed_no_longer() {
     let (mut state, _) = read(ModelDisk::default());
     let note = |state: &mut StateFile<ModelDisk>, origin: &str, epoch, below| {
         state.note_head(&BroadcastHead { origin, epoch, below, above: &[] });

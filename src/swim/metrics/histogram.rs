@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bound_belongs_to_its_bucket_and_what_is_longer_to_the_last() {
+    fn a_bound_belongs_to_its_bucket_and_longer_durations_to_the_last() {
         let mut histogram = Histogram::default();
         for duration in [Duration::ZERO, Histogram::BOUNDS[0], Histogram::BOUNDS[1], Duration::MAX] {
             histogram.observe(duration);

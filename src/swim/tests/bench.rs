@@ -1,4 +1,4 @@
-//! One node on a bench: packets by hand in, decoded packets out.
+//! One node on a bench: the test writes packets by hand, and reads decoded packets.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// The epoch of the node on the bench and, unless said otherwise, of all others.
+/// The epoch of the node on the bench and of all other members, unless a test says otherwise.
 pub(super) const EPOCH: u64 = 1_700_000_000_000;
 
 /// What every member gave to the node on the bench.
@@ -47,7 +47,7 @@ impl Bench {
         bench
     }
 
-    /// A member has answered, has shown our token and given us its own.
+    /// Makes a member one that has answered, has shown this node's token and given its own.
     pub(super) fn meet(&mut self, name: &str) {
         let id = self.node.table.find(name).expect("it is a member");
         let contact = self.node.table.contact_mut(id);
@@ -64,8 +64,8 @@ impl Bench {
         self.receive_as(None, from, message)
     }
 
-    /// A datagram from an address: of the member that lives there, which shows its token, or under another name without
-    /// one.
+    /// Takes in a datagram from an address: of the member that lives there, with its token, or under another name without a
+    /// token.
     pub(super) fn receive_as<T: Body>(
         &mut self,
         name: Option<&str>,
@@ -82,7 +82,7 @@ impl Bench {
         self
     }
 
-    /// Takes in from m1 that a member lives elsewhere. It is asked there and answers.
+    /// Takes in a claim of m1 that a member lives elsewhere. That member is asked there, and answers.
     pub(super) fn move_to(&mut self, claim: &Alive<'_>) -> &mut Self {
         self.receive(claim);
         self.pass(Duration::from_millis(20));
@@ -112,7 +112,7 @@ impl Bench {
         self.now = end;
     }
 
-    /// Everything to be sent, as (whereto, packet).
+    /// All datagrams that wait to be sent, each with its destination.
     pub(super) fn sent(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
         let (mut sent, mut buffer) = (Vec::new(), Vec::new());
         while let Some(to) = self.node.poll_transmit(&mut buffer) {
@@ -218,7 +218,7 @@ pub(super) fn gone(name: &str, incarnation: u64, left: bool, age_secs: u64) -> M
     Message::Departed(Departed { name, epoch: EPOCH, incarnation, left, age_secs, removed: None })
 }
 
-/// All members answer, but for one.
+/// Makes all members but one answer.
 pub(super) fn answers_come(bench: &mut Bench, silent: Option<SocketAddr>) {
     for (to, packet) in bench.sent().into_iter().filter(|(to, _)| Some(*to) != silent) {
         let mut answer = None;
@@ -235,13 +235,13 @@ pub(super) fn answers_come(bench: &mut Bench, silent: Option<SocketAddr>) {
     }
 }
 
-/// What whoever is at an address says of others.
+/// Takes in a message of the peer at an address about others.
 pub(super) fn tell(node: &mut Node, message: &Message<'_>, from: SocketAddr) {
     let claimant = node.claimant_at(from);
     node.handle_claim(message, false, claimant);
 }
 
-/// What a member says in one datagram from where it lives.
+/// Takes in messages that a member sends in one datagram from its address.
 pub(super) fn say(bench: &mut Bench, name: &str, from: SocketAddr, said: &[Message<'_>]) {
     let token = bench.node.token_for(name, from);
     bench.node.handle_datagram(bench.now, from, &forge::proven_packet(name, token, said));

@@ -1,4 +1,4 @@
-//! What unverified peers can bring about by datagrams in streams, and of a node whose datagrams reach nobody.
+//! Datagrams in streams: what unverified peers can cause by them, and nodes whose datagrams reach no member.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
     wire::message::{Ack, Carried, Hello, Message, Ping, PingReq},
 };
 
-/// Says something in a stream in place of a datagram.
+/// Takes in a message by stream in place of a datagram.
 fn carry(bench: &mut Bench, from: SocketAddr, name: &str, token: u32, said: Message<'_>) {
     let stream = bench.node.accept_stream(bench.now, from).expect("there is room");
     let frame = forge::proven_packet(name, token, &[Message::Carried(Carried {}), said]);
@@ -51,7 +51,7 @@ fn a_node_that_answered_by_stream_alone_is_probed_once_more_at_once() {
 }
 
 #[test]
-fn what_is_asked_for_by_stream_is_never_answered_by_datagram() {
+fn a_request_by_stream_is_never_answered_by_datagram() {
     let mut bench = Bench::new(3);
     let token = bench.node.token_for("m1", addr(1));
     let request = Message::PingReq(PingReq { seq: 5, target: "m2", window_ms: 500 });
@@ -96,7 +96,7 @@ fn streams_that_unverified_peers_cause_leave_room_for_updates() {
     assert_eq!(bench.opened().len(), 1);
 }
 
-/// Members that were made up and never answer are not waited for.
+/// A leaver does not wait for made-up members.
 #[test]
 fn a_leave_does_not_wait_for_members_that_never_answered() {
     let mut bench = Bench::new(1);

@@ -1,4 +1,4 @@
-//! What each claim does in each state, about others and about ourselves.
+//! The effect of each claim in each state: claims about others, and about this node.
 
 use std::time::Duration;
 
@@ -72,9 +72,9 @@ fn the_table_of_claims_about_others() {
         (Failed, "suspect", 5, Failed, 5, &[]),
         (Failed, "suspect", 6, Failed, 5, &[]),
         (Failed, "failed", 5, Failed, 5, &[]),
-        // Ignored upstream, where an old life can then come back.
+        // Upstream ignores this, so an old life can come back.
         (Failed, "failed", 6, Failed, 6, &[]),
-        // Only the member itself says that it left: that is the better knowledge.
+        // Only the member itself says that it left, so this knowledge is better than another member's verdict.
         (Failed, "left", 5, Left, 5, &["left"]),
         (Failed, "left", 4, Failed, 5, &[]),
         (Left, "alive", 5, Left, 5, &[]),
@@ -110,7 +110,7 @@ fn the_table_of_claims_about_others() {
 
 const NOTHING: [&str; 0] = [];
 
-/// An insider that moves members would mute them: their tokens are for where they are.
+/// An insider that moves members would mute them: a token is valid for one address only.
 #[test]
 fn a_member_that_answers_is_not_said_to_be_elsewhere_until_it_answers_there() {
     let elsewhere = alive("m2", 7, addr(9));
@@ -156,7 +156,7 @@ fn made_up_moves_cost_a_bounded_number_of_pings() {
     assert!(asked >= 61, "{asked}");
 }
 
-/// Two of a name that met nobody in between took up one life: no claim would ever win.
+/// Two processes of one name that met no member in between took up one life: no claim would ever win.
 #[test]
 fn one_life_at_two_addresses_is_suspected_until_one_of_them_refutes() {
     let mut bench = with_m2(Alive);
@@ -191,7 +191,7 @@ fn of_unknown_names_only_alive_makes_a_member() {
 }
 
 #[test]
-fn a_death_that_arrives_before_the_birth_is_not_forgotten() {
+fn a_failure_that_arrives_before_the_alive_is_not_forgotten() {
     let mut bench = Bench::new(1);
     bench.receive(&failed("x", 3)).receive(&alive("x", 3, addr(9)));
     assert_eq!(bench.standing("x"), None);
@@ -200,7 +200,7 @@ fn a_death_that_arrives_before_the_birth_is_not_forgotten() {
 }
 
 #[test]
-fn the_incarnation_hole_is_closed() {
+fn a_failed_member_takes_a_greater_incarnation_from_a_later_failure() {
     let mut bench = Bench::new(2);
     bench
         .receive(&alive("m2", 1, addr(2)))
@@ -268,7 +268,7 @@ fn a_suspicion_runs_out_once_and_a_refutation_stops_it() {
     bench.receive(&suspect("m2", 0, &["m1", "m3", "m4"])).receive(&suspect("m5", 0, &["m1", "m3", "m4"]));
     bench.receive(&alive("m5", 1, addr(5)));
     bench.kinds();
-    // Only suspicions: the bench answers no probes.
+    // Only suspicions are tested: the bench answers no probes.
     bench.node.phase = super::super::phase::Phase::Starting;
     bench.pass(secs(10));
     assert_eq!(bench.kinds(), ["failed"]);
@@ -281,7 +281,7 @@ fn a_suspect_that_is_suspected_anew_is_waited_for_as_long_as_the_first_time() {
     for incarnation in [0, 1] {
         bench.receive(&suspect("m2", incarnation, &["m1"]));
     }
-    // Twice the minimum, as if nobody could confirm it.
+    // Twice the minimum, as if no member could confirm it.
     bench.pass(secs(5));
     assert_eq!(bench.standing("m2"), Some((Suspect, 1)));
 }
@@ -313,7 +313,7 @@ fn tombstones_keep_their_age_when_passed_on_and_old_ones_are_not_taken() {
 }
 
 #[test]
-fn claims_about_ourselves_are_refuted_above_what_was_claimed() {
+fn claims_about_this_node_are_refuted_above_the_claimed_incarnation() {
     type Claim = fn(&mut Bench);
     let cases: [(&str, Claim, u64); 9] = [
         ("suspect 0", |b| _ = b.receive(&suspect("me", 0, &["m1"])), 1),
@@ -336,7 +336,7 @@ fn claims_about_ourselves_are_refuted_above_what_was_claimed() {
 }
 
 #[test]
-fn a_refutation_costs_health() {
+fn a_refutation_raises_the_health_score() {
     let mut bench = Bench::new(3);
     bench.receive(&suspect("me", 0, &["m1"]));
     assert_eq!(bench.node.metrics().health_score, 1);
@@ -361,8 +361,8 @@ fn jumps_beyond_the_bound_are_dropped_and_counted_and_nothing_wraps() {
 const YEARS: u64 = 365 * 24 * 3600 * 1000;
 
 #[test]
-fn whatever_others_may_believe_of_a_member_it_can_refute() {
-    // The greatest accusation that anybody takes, of the life that is known and of one to come.
+fn a_member_can_refute_the_greatest_accusation_that_others_accept() {
+    // The greatest accusation that is accepted, of the present life and of a later one.
     for (epoch, incarnation) in [(EPOCH, 1 << 20), (EPOCH + 1, 1 << 40), (4_102_444_800_000 + 25 * YEARS, 3)]
     {
         let (mut victim, mut observer) = (Bench::new(1), Bench::new(1));
@@ -379,7 +379,7 @@ fn whatever_others_may_believe_of_a_member_it_can_refute() {
     }
 }
 
-/// What an observer believes of a member that heard this, and says so once it has refuted.
+/// Whether an observer that heard the same believes the member's refutation.
 fn believes(observer: &mut Bench, victim: &Bench) -> bool {
     let Identity { epoch, incarnation } = victim.node.local().identity;
     observer.pass(millis(2));
@@ -400,7 +400,7 @@ fn a_node_that_heard_of_no_lie_believes_the_refutation_of_many_that_add_up() {
 }
 
 #[test]
-fn a_member_refutes_what_others_were_led_to_believe_step_by_step() {
+fn a_member_refutes_an_incarnation_that_others_accepted_step_by_step() {
     let (mut victim, mut observer) = (Bench::new(1), Bench::new(1));
     observer.receive(&alive("me2", 0, addr(9)));
     for steps in 1..=3 {
@@ -422,21 +422,21 @@ fn a_node_that_heard_a_lesser_lie_about_a_life_to_come_believes_the_refutation_o
     assert!(believes(&mut observer, &victim), "{:?}", victim.node.local().identity);
 }
 
-/// The greatest *alive* that anybody takes moves the member elsewhere; whether an observer heard it or not, it believes
-/// the member when that takes its name back.
+/// The greatest Alive that is accepted moves the member elsewhere. The member takes its name back, and an observer believes
+/// it whether it heard of the move or not.
 #[test]
 fn a_member_can_take_its_name_back_from_wherever_it_was_moved() {
     for (epoch, incarnation) in [(EPOCH, 1 << 20), (EPOCH + 1, 1 << 40), (4_102_444_800_000 + 24 * YEARS, 7)]
     {
         let mut victim = Bench::new(1);
         victim.receive(&message::Alive { epoch, ..alive("me", incarnation, addr(66)) });
-        // Under our own epoch it could be an incumbent: it is asked, and silent.
+        // Under this node's own epoch the claimed holder could be an incumbent: it is asked, and silent.
         while let Some(output) = victim.node.poll_output() {
             if let Output::OpenStream { stream, .. } = output {
                 victim.node.handle_stream_failure(victim.now, stream, StreamFailure::Refused);
             }
         }
-        // The ping that asks the same has a little more time.
+        // The ping of the same question has a little more time.
         victim.pass(millis(200));
         let taken_back = victim.node.local().identity;
         for heard in [true, false] {
@@ -456,9 +456,9 @@ fn a_member_can_take_its_name_back_from_wherever_it_was_moved() {
     }
 }
 
-/// Whoever has not heard the accusation believes the refutation, too: the bound on epochs passes with the clock.
+/// An observer that has not heard the accusation believes the refutation, too: the bound on epochs moves with the clock.
 #[test]
-fn the_latest_epoch_that_anybody_takes_is_superseded_for_all() {
+fn the_latest_epoch_that_any_member_accepts_is_superseded_for_all() {
     let moved = |epoch| message::Alive { epoch, ..alive("me", 3, addr(66)) };
     let accused = |epoch| message::Failed { epoch, ..failed("me", 3) };
     for moves in [false, true] {
@@ -473,7 +473,7 @@ fn the_latest_epoch_that_anybody_takes_is_superseded_for_all() {
         for (heard, by_itself) in [(true, false), (false, false), (false, true)] {
             let mut observer = Bench::new(1);
             if heard {
-                // A stranger took the name while it was not live.
+                // An unverified peer took the name while it was not live.
                 observer.node.on_alive(&message::Alive { name: "me2", ..moved(latest) }, Authority::Itself);
                 assert_eq!(observer.member("me2").map(|member| member.identity.epoch), Some(latest));
             } else {
@@ -483,7 +483,7 @@ fn the_latest_epoch_that_anybody_takes_is_superseded_for_all() {
             observer.node.advance(observer.now);
             let Identity { epoch, incarnation } = refuted;
             let refutation = message::Alive { epoch, ..alive("me2", incarnation, addr(9)) };
-            // Whoever heard of no move need not ask.
+            // An observer that heard of no move need not ask.
             let claimant = observer.node.claimant_at(addr(1));
             let authority = if heard { Authority::AnsweredThere } else { Authority::of(by_itself, claimant) };
             observer.node.on_alive(&refutation, authority);
@@ -503,7 +503,7 @@ fn the_bound_on_epochs_is_the_same_for_every_claim() {
             bench.node.on_alive(&message::Alive { epoch, ..alive(name, 0, addr(1)) }, authority);
             assert_eq!(bench.member(name).is_some(), listed, "by itself: {by_itself}");
         }
-        // Not one by one either: the member that is to supersede it would hear of the last alone.
+        // Nor one step at a time: the member that has to supersede the claims would hear only of the last.
         for beyond in 1..1000 {
             let epoch = latest + 60_000 + beyond;
             let authority = Authority::of(by_itself, bench.node.claimant_at(addr(2)));
@@ -527,7 +527,7 @@ fn one_datagram_causes_at_most_one_answer() {
 }
 
 #[test]
-fn what_waits_to_be_sent_is_bounded() {
+fn datagrams_that_wait_to_be_sent_are_bounded() {
     let mut bench = Bench::new(1);
     for _ in 0..5000 {
         bench.receive(&Ping { seq: 1, target: "me" });
@@ -630,7 +630,7 @@ fn a_suspect_hears_of_the_suspicion_first_from_the_node_that_probes_it() {
 }
 
 #[test]
-fn tables_are_bounded_and_what_is_shed_is_counted() {
+fn tables_are_bounded_and_evictions_are_counted() {
     let mut config = Config::lan("me");
     (config.max_members, config.max_departed, config.max_reconnects) = (5, 3, 2);
     let mut bench = Bench::with(config, 4);
@@ -701,11 +701,12 @@ fn an_idle_node_wakes_only_to_probe_and_to_sync() {
         }
         wakes += 1;
     }
-    // One probe a second, two or three syncs and their streams' time-outs.
+    // One probe a second, two or three syncs and the timeouts of their streams.
     assert!((55..=72).contains(&wakes), "{wakes}");
 }
 
-/// Insiders that refute in a crashed member's name kept it listed for as many rounds of probes as `knows_better` wants misses.
+/// Insiders that refute in a crashed member's name kept it listed until it had missed the number of probes that
+/// `knows_better` requires.
 #[test]
 fn a_refutation_by_another_member_has_a_silent_suspect_probed_next() {
     for (silent, probed) in [(false, false), (true, true)] {

@@ -1,4 +1,4 @@
-//! One datagram in causes at most one datagram out, whatever it says and whoever sent it.
+//! One datagram in causes at most one datagram out, whatever its content and its sender.
 
 use std::net::SocketAddr;
 
@@ -20,7 +20,7 @@ use crate::{
 const NAMES: [&str; 8] = ["me", "m1", "m2", "m3", "m4", "m5", "x", "y"];
 const MEMBERS: usize = 5;
 const KINDS: u32 = 23;
-/// The digests of a table that is like nobody's.
+/// The digests of a table that differs from every node's.
 static DIGESTS: [u8; 512] = [7; 512];
 
 /// A node among members of every standing: m1 alive, m2 suspect, m3 failed, m4 left, m5 alive. It may have asked
@@ -44,7 +44,7 @@ fn bench(rng: &mut fastrand::Rng) -> Bench {
     bench
 }
 
-/// Any message at all, about anybody, under an identity below, at, above or far above what is held.
+/// Any message, about any member, under an identity below, at, above or far above the known one.
 fn message(rng: &mut fastrand::Rng, seqs: &[u32]) -> Message<'static> {
     let name = *rng.choice(&NAMES).expect("there are some");
     let epoch = EPOCH + [0, 0, 0, 0, 1, 1 << 42][rng.usize(..6)] - u64::from(rng.u32(..8) == 0);
@@ -83,12 +83,12 @@ fn message(rng: &mut fastrand::Rng, seqs: &[u32]) -> Message<'static> {
     }
 }
 
-/// A member's address of any standing, an unverified peer's, its own.
+/// The address of a member in any state, of an unverified peer, or of this node.
 fn source(rng: &mut fastrand::Rng) -> SocketAddr {
     addr(rng.usize(..9))
 }
 
-/// In the name of whoever lives there, or in anybody's, with its token or without.
+/// A packet in the name of the peer at this address or of any other, with its token or without.
 fn packet(rng: &mut fastrand::Rng, bench: &Bench, from: SocketAddr, said: &[Message<'_>]) -> Vec<u8> {
     let home = NAMES.iter().position(|name| bench.member(name).is_some_and(|member| member.addr == from));
     let name = NAMES[home.filter(|_| rng.u32(..4) > 0).unwrap_or_else(|| rng.usize(..NAMES.len()))];
@@ -97,13 +97,13 @@ fn packet(rng: &mut fastrand::Rng, bench: &Bench, from: SocketAddr, said: &[Mess
     forge::proven_packet(name, token, said)
 }
 
-/// What a node has asked so far can be answered by whoever was asked.
+/// The numbers of this node's pings, which the pinged peers can answer.
 fn asked(sent: &[(SocketAddr, Vec<u8>)]) -> Vec<u32> {
     sent.iter().filter_map(|(_, packet)| forge::ping(packet)).map(|(seq, _)| seq).collect()
 }
 
 #[test]
-fn whatever_a_datagram_says_it_causes_at_most_one() {
+fn a_datagram_with_any_content_causes_at_most_one() {
     for seed in 0..4000 {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut bench = bench(&mut rng);
@@ -122,7 +122,7 @@ fn whatever_a_datagram_says_it_causes_at_most_one() {
 }
 
 #[test]
-fn each_message_alone_causes_at_most_one_whoever_sends_it() {
+fn each_message_alone_causes_at_most_one_datagram_from_any_sender() {
     for seed in 0..20_000 {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut bench = bench(&mut rng);
@@ -133,7 +133,7 @@ fn each_message_alone_causes_at_most_one_whoever_sends_it() {
     }
 }
 
-/// Whoever is no member, and whoever sends under its address, gets no more bytes than it sent.
+/// An unverified peer, also one that sends under a member's address, gets no more bytes than it sent.
 #[test]
 fn an_unverified_peer_gets_no_more_bytes_than_it_sent() {
     for seed in 0..20_000 {
@@ -148,9 +148,9 @@ fn an_unverified_peer_gets_no_more_bytes_than_it_sent() {
     }
 }
 
-/// Answers have a length of their own; a ping of a short name is shorter than some.
+/// An answer has a length of its own: a ping of a short name is shorter than some answers.
 #[test]
-fn a_short_name_gives_nobody_more_bytes_than_it_sent() {
+fn an_answer_to_a_ping_of_a_short_name_is_no_longer_than_the_ping() {
     for name in ["a", "bb", "ccc"] {
         for (caller, token) in [("x", 0), ("x", 9), ("m1", 0), ("m1", 9)] {
             let mut bench = Bench::with(Config::lan(name), MEMBERS);
@@ -166,7 +166,7 @@ fn a_short_name_gives_nobody_more_bytes_than_it_sent() {
     }
 }
 
-/// Whoever introduces itself is pinged, and given a token.
+/// A peer that introduces itself is pinged, and given a token.
 #[test]
 fn an_introduction_causes_no_more_bytes_than_it_has() {
     for (name, known) in [("x", false), ("xx", false), ("x", true)] {
@@ -197,10 +197,10 @@ fn an_introduction_causes_no_more_bytes_than_it_has() {
     }
 }
 
-/// Whoever speaks in a member's name without its token has the member pinged for proof. What waits to be told is neither
-/// sent nor counted as sent for that: its sender could choose who hears of it, and who does not.
+/// A datagram in a member's name without its token makes this node ping that member for proof. The ping carries no updates,
+/// and no update counts as sent by it: otherwise the sender could choose which members hear of an update.
 #[test]
-fn what_is_not_proven_has_a_member_told_nothing() {
+fn an_unproven_datagram_has_its_claimed_sender_told_nothing() {
     let mut bench = Bench::new(MEMBERS);
     bench.receive(&alive("new", 0, addr(7)));
     let (now, token) = (bench.now, bench.node.token_for("m1", addr(1)));

@@ -29,7 +29,7 @@ fn a_crash_is_suspected_then_failed_and_everybody_learns_of_it() {
     }
 }
 
-/// Those who live ping each other all the time there, as unverified peers at first; a silent member is probed as often as they.
+/// Members that have not met ping each other all the time, as unverified peers at first; a silent member is probed as often.
 #[test]
 fn a_crash_among_members_that_have_not_met_is_known_as_soon_as_in_an_old_cluster() {
     let slow = (0..24).filter(|seed| {
@@ -45,7 +45,7 @@ fn a_crash_among_members_that_have_not_met_is_known_as_soon_as_in_an_old_cluster
 }
 
 #[test]
-fn without_faults_nobody_is_ever_suspected_and_each_sends_two_packets_a_period() {
+fn without_faults_no_member_is_ever_suspected_and_each_sends_two_packets_a_period() {
     let mut world = converged(5, 16);
     let before = world.datagrams();
     world.run_for(secs(100));
@@ -58,7 +58,7 @@ fn without_faults_nobody_is_ever_suspected_and_each_sends_two_packets_a_period()
 }
 
 #[test]
-fn a_dead_peer_among_healthy_relays_costs_nobody_health() {
+fn a_dead_peer_among_healthy_relays_raises_no_health_score() {
     let mut world = converged(6, 6);
     world.net.latency = Latency::Uniform(millis(20), millis(40));
     world.crash(5);
@@ -71,7 +71,7 @@ fn a_dead_peer_among_healthy_relays_costs_nobody_health() {
     assert!(world.up().any(|host| world.node(host).metrics().probes_failed > 0));
 }
 
-/// Its answer is about this node's own health, so without nacks there is nothing to ask it.
+/// Without nacks the witness is not asked, since its answer is about this node's own health.
 #[test]
 fn a_witness_is_asked_beside_the_relays_where_nacks_are_on() {
     for (nacks, most) in [(true, 2), (false, 1)] {
@@ -93,9 +93,9 @@ fn a_witness_is_asked_beside_the_relays_where_nacks_are_on() {
 }
 
 #[test]
-fn without_nacks_the_same_peer_does_cost_health() {
+fn without_nacks_a_dead_peer_raises_the_health_score() {
     let mut world = converged_with(6, 6, |config| config.nacks = false);
-    // Slow enough that the next answered probe does not hide it at once.
+    // Slow enough that the next answered probe does not lower the score again at once.
     world.net.latency = Latency::Uniform(millis(20), millis(40));
     world.crash(5);
     let mut worst = 0;
@@ -140,7 +140,7 @@ fn a_stream_keeps_a_member_alive_when_all_datagrams_are_lost_and_that_is_counted
 }
 
 #[test]
-fn a_paused_node_that_wakes_accuses_nobody_and_refutes_what_was_said() {
+fn a_paused_node_that_wakes_accuses_no_member_and_refutes_accusations() {
     for seed in 0..10 {
         let mut world = converged(seed, 10);
         world.pause(3, millis(1300 + 650 * seed));
@@ -164,7 +164,7 @@ fn a_falsely_accused_member_refutes_and_stays() {
 
 fn refutations_when_nothing_reaches_one_for_a_while(seed: u64) -> u64 {
     let mut world = converged(seed, 10);
-    // Nothing reaches it for two seconds; the verdict takes at least three, so it can refute.
+    // No packet reaches it for two seconds; the verdict takes at least three, so it can refute.
     for other in (0..10).filter(|other| *other != 4) {
         world.net.cut.insert((other, 4));
     }
@@ -180,7 +180,7 @@ fn refutations_when_nothing_reaches_one_for_a_while(seed: u64) -> u64 {
 }
 
 #[test]
-fn ten_percent_loss_fails_nobody() {
+fn ten_percent_loss_fails_no_member() {
     let mut world = converged(12, 20);
     world.net.lose(0.10);
     world.run_for(secs(600));
@@ -213,15 +213,15 @@ fn the_mean_time_to_the_first_failing_probe_is_one_period() {
 }
 
 #[test]
-fn a_single_node_that_nobody_answers_is_alone_and_sends_nothing() {
+fn a_single_node_without_seeds_sends_nothing() {
     let mut world = World::new(1);
     world.start(Config::lan("a"), addr(0), vec![]);
     world.run_for(secs(3600));
     assert_eq!(world.datagrams(), 0);
 }
 
-/// Five nodes send each update twice only, so it often misses somebody. Whoever suspected alone and
-/// missed the verdict then waited for confirmations that nobody had reason to send any more.
+/// Five nodes send each update only twice, so it often misses a member. A member that suspected alone and missed the verdict
+/// then waited for confirmations that no other had reason to send any more.
 #[test]
 fn a_node_that_misses_the_verdict_learns_it_from_the_next_sync() {
     for seed in 0..300 {
@@ -238,12 +238,12 @@ fn a_node_that_misses_the_verdict_learns_it_from_the_next_sync() {
     }
 }
 
-/// Others say again and again that a member is there which is not.
+/// Others say again and again that a dead member is alive.
 #[test]
-fn what_others_say_does_not_keep_a_dead_member_listed() {
+fn claims_of_others_do_not_keep_a_dead_member_listed() {
     let mut bench = Bench::new(3);
     let mut lies = 0;
-    // Nobody answers; m1 and m3 are heard from all the same.
+    // No member answers; m1 and m3 are heard from all the same.
     while bench.node.member("m2").is_some_and(|m2| m2.state != MemberState::Failed) {
         lies += 1;
         assert!(lies < 120, "m2 is still listed after two minutes");
@@ -254,7 +254,7 @@ fn what_others_say_does_not_keep_a_dead_member_listed() {
     }
     bench.receive(&alive("m2", 1000, addr(2)));
     assert_eq!(bench.standing("m2").map(|m| m.0), Some(MemberState::Failed));
-    // It speaks for itself: so it is there.
+    // The member speaks for itself, so it is alive.
     let m2 = bench.node.table.find("m2").expect("it is remembered");
     let (sender, token) = (bench.node.table.get(m2).mark, bench.node.table.get(m2).contact.given);
     let datagram = bench::packet_from(sender, token, &alive("m2", 1001, addr(2)));
@@ -262,9 +262,9 @@ fn what_others_say_does_not_keep_a_dead_member_listed() {
     assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 1001)));
 }
 
-/// The same, a few times in each probe round: that it lives elsewhere by now, or another life of it.
+/// Others say a few times in each probe round that the dead member lives elsewhere, or has another life.
 #[test]
-fn what_others_say_does_not_keep_a_dead_member_listed_elsewhere_or_as_another_life() {
+fn claims_of_others_do_not_keep_a_dead_member_listed_elsewhere_or_as_another_life() {
     for moves in [true, false] {
         let mut bench = Bench::new(3);
         let mut lies = 0;
@@ -285,7 +285,7 @@ fn what_others_say_does_not_keep_a_dead_member_listed_elsewhere_or_as_another_li
 }
 
 #[test]
-fn when_most_of_a_cluster_vanishes_the_rest_finds_out_and_fails_nobody_else() {
+fn when_most_of_a_cluster_vanishes_the_rest_finds_out_and_fails_no_live_member() {
     for (seed, n) in [(61, 50), (62, 50), (63, 110), (64, 220)] {
         let mut world = converged(seed, n);
         world.run_for(secs(30));
@@ -313,7 +313,7 @@ fn nack(seq: u32) -> Option<Message<'static>> {
     Some(Message::Nack(Nack { seq }))
 }
 
-/// A probe among silent members fails, while one of them, which is heard from all the time, sends a nack or does not.
+/// A probe among silent members fails. One of them, from which this node hears all the time, sends a nack or does not.
 fn failed_round(bench: &mut Bench, heard: usize, answer: impl Fn(u32) -> Option<Message<'static>>) {
     let name = format!("m{heard}");
     let mut asked = Vec::new();
@@ -353,7 +353,7 @@ fn the_witness_is_a_relay_and_its_nack_shows_that_this_node_is_reachable() {
     assert!(bench.node.health.score() >= 4, "all are");
 }
 
-/// Whoever speaks to us all the time is asked in each round: else it could hide a crash for ever.
+/// A member that sends to this node all the time is its witness in each round; otherwise it could hide a crash for ever.
 #[test]
 fn the_witness_does_not_vouch_for_the_target() {
     let mut bench = Bench::new(20);
@@ -363,13 +363,13 @@ fn the_witness_does_not_vouch_for_the_target() {
 }
 
 #[test]
-fn where_most_are_suspected_what_a_relay_did_not_hear_confirms() {
+fn where_most_are_suspected_a_nack_of_a_relay_confirms_the_suspicion() {
     for most in [false, true] {
         let mut bench = Bench::new(20);
         for suspected in 8..if most { 20 } else { 10 } {
             bench.receive(&bench::suspect(&format!("m{suspected}"), 0, &[]));
         }
-        // Until it is one of the relays that are drawn.
+        // Until m7 is one of the relays that are drawn.
         let confirmed = (0..3).any(|_| {
             failed_round(&mut bench, 7, nack);
             let table = &bench.node.table;
@@ -395,7 +395,7 @@ fn a_node_that_expects_fewer_confirmations_than_before_waits_no_longer_than_they
 }
 
 #[test]
-fn without_indirect_probes_nobody_is_asked_to_relay() {
+fn without_indirect_probes_no_member_is_asked_to_relay() {
     let mut config = Config::lan("me");
     config.indirect_probes = 0;
     let mut bench = Bench::with(config, 5);
@@ -406,7 +406,7 @@ fn without_indirect_probes_nobody_is_asked_to_relay() {
     }
 }
 
-/// They can confirm nothing, and are no sign that most members are well.
+/// Made-up names can confirm nothing, and do not show that most members are well.
 #[test]
 fn made_up_names_do_not_hide_that_most_members_have_vanished() {
     let mut bench = Bench::new(6);

@@ -1,4 +1,4 @@
-//! Where a rule begins and where it ends: what is on the other side of a limit, and what it is not to be mistaken for.
+//! The two sides of each limit.
 
 use std::net::SocketAddr;
 
@@ -35,7 +35,7 @@ fn no_more_than_four_members_are_listed_at_one_address() {
     assert_eq!(bench.standing("e"), Some((Alive, 0)), "elsewhere there is room");
 }
 
-/// Four made-up names at a member's address, or with the mark of its name, cost it nothing.
+/// Four made-up names at a member's address, or with the mark of its name, do not keep it out.
 #[test]
 fn made_up_names_keep_no_present_member_out() {
     let mut bench = Bench::new(2);
@@ -43,7 +43,7 @@ fn made_up_names_keep_no_present_member_out() {
     for ghost in ["a", "b", "c", "d"] {
         bench.receive(&alive(ghost, 0, addr(2)));
     }
-    // By another's word: it has answered there before.
+    // On another member's word: m2 has answered there before.
     bench.receive(&alive("m2", 1, addr(2)));
     assert_eq!(bench.standing("m2"), Some((Alive, 1)));
     for ghost in ["e", "f", "g", "h"] {
@@ -58,7 +58,8 @@ fn made_up_names_keep_no_present_member_out() {
     bench.node.audit().unwrap();
 }
 
-/// Members that return have places of their own: a newcomer takes that of one that never answered, whoever has those.
+/// Members that return have places of their own. A newcomer takes the place of a member that never answered, even if members
+/// that returned hold the last ones.
 #[test]
 fn a_newcomer_takes_a_place_while_members_that_returned_have_the_last_ones() {
     let mut config = Config::lan("me");
@@ -77,7 +78,7 @@ fn a_newcomer_takes_a_place_while_members_that_returned_have_the_last_ones() {
     assert_eq!((bench.node.live(), bench.node.metrics().evicted_members), (31, 1));
 }
 
-/// A member that moves has shown its old address alone.
+/// A member that moves has been proven only at its old address.
 #[test]
 fn a_member_that_claims_to_move_takes_no_other_s_place() {
     let mut bench = Bench::new(1);
@@ -90,7 +91,7 @@ fn a_member_that_claims_to_move_takes_no_other_s_place() {
 }
 
 #[test]
-fn nobody_else_is_at_a_nodes_own_address() {
+fn no_other_member_is_listed_at_a_nodes_own_address() {
     let mut bench = Bench::new(1);
     bench.receive(&alive("ghost", 0, addr(0)));
     bench.receive(&alive("m1", 1, addr(0)));
@@ -98,13 +99,13 @@ fn nobody_else_is_at_a_nodes_own_address() {
     assert_eq!(bench.node.metrics().refused_members, 2);
 }
 
-/// That of the last; they took seconds to find.
+/// Names with the mark of the last one; finding them took seconds.
 const SAME_MARK: [&str; 5] =
     ["node-b1973a4b{", "node-b29b2e2xu", "node-b2bc451rT", "node-b3d44cbu5", "node-b"];
 
-/// Names with one mark cost seconds to find. Those that never answered make room, those that did do not.
+/// Names with one mark cost seconds to find. Those that never answered make room; those that answered do not.
 #[test]
-fn made_up_names_of_one_mark_keep_nobody_out() {
+fn made_up_names_of_one_mark_keep_no_real_member_out() {
     for (state, met, by_another, by_itself) in [
         (Failed, false, true, true),
         (Alive, false, false, true),
@@ -129,8 +130,8 @@ fn made_up_names_of_one_mark_keep_nobody_out() {
     }
 }
 
-/// Whoever takes names of a member's mark and answers under all of them keeps it out of nowhere, be it live and not met yet,
-/// departed, or new: of one host two such names count, and no member gives way to them.
+/// An attacker that takes names of a member's mark and answers under all of them does not keep that member out, be it live
+/// and not met yet, departed, or new: of one host only two such names count, and no member makes room for them.
 #[test]
 fn names_of_one_mark_take_no_members_place() {
     for (known, met, departed) in
@@ -184,8 +185,8 @@ fn names_of_one_mark_do_not_gather_on_a_host_by_moving() {
     assert_eq!(on_host.count(), 2);
 }
 
-/// Names that have answered elsewhere, and are said to be on a member's host, count where they were; those at its address
-/// make room.
+/// Names that have answered elsewhere, and are claimed to be on a member's host, count where they answered. Names at the
+/// member's address make room.
 #[test]
 fn names_that_others_move_keep_no_member_from_its_host_and_address() {
     let mut bench = Bench::new(3);
@@ -217,7 +218,7 @@ fn names_that_others_move_keep_no_member_from_its_host_and_address() {
     bench.node.audit().unwrap();
 }
 
-/// Two move there and are silent until two others are listed there: all say that there is room.
+/// Two names move to a host and are silent until two others are listed there: each claim alone says that there is room.
 #[test]
 fn names_of_one_mark_do_not_gather_on_a_host_before_they_answer() {
     let mut bench = Bench::new(1);
@@ -241,7 +242,7 @@ fn names_of_one_mark_do_not_gather_on_a_host_before_they_answer() {
     assert_eq!((on(a(1)), on(b(1))), (2, 2));
 }
 
-/// Four names at one address: what one answers there shows nothing of the others.
+/// Four names at one address: an answer of one does not prove the others.
 #[test]
 fn a_node_that_answers_in_an_exchange_is_met() {
     let mut bench = Bench::new(0);
@@ -273,7 +274,7 @@ fn streams_from_others_are_refused_once_there_are_too_many() {
 }
 
 #[test]
-fn of_gone_members_no_more_than_agreed_are_tried_again() {
+fn no_more_failed_members_are_tried_again_than_configured() {
     let config = Config { max_reconnects: 2, ..Config::lan("me") };
     let mut bench = Bench::with(config, 4);
     ["m2", "m3"].iter().for_each(|name| _ = bench.receive(&failed(name, 0)));
@@ -284,7 +285,7 @@ fn of_gone_members_no_more_than_agreed_are_tried_again() {
     assert_eq!(bench.node.reconnects.len(), 1, "it is back");
 }
 
-/// The requester has not heard of it, and would take who is silent for deaf.
+/// The requester has not heard that the target is gone, and would take silence for bad reception of its own.
 #[test]
 fn a_node_that_is_gone_is_pinged_for_others_as_any_other() {
     let mut bench = Bench::new(3);
@@ -302,7 +303,7 @@ fn a_node_that_is_gone_is_pinged_for_others_as_any_other() {
         });
     }
     assert_eq!(nacks, [5]);
-    // Who has left answers, too.
+    // A member that has left answers, too.
     bench.receive(&left("m3", 0));
     bench.sent();
     bench.receive(&PingReq { seq: 7, target: "m3", window_ms: 500 });
@@ -315,7 +316,7 @@ fn a_node_that_is_gone_is_pinged_for_others_as_any_other() {
     assert_eq!((bench.sent().len(), bench.node.metrics().refused_relays), (0, 3), "it shows no token");
 }
 
-/// The number under which a ping waits to be sent to an address.
+/// The number of a ping that waits to be sent to an address.
 fn pinged(bench: &mut Bench, at: SocketAddr) -> Option<u32> {
     let mut seq = None;
     for (_, packet) in bench.sent().iter().filter(|(to, _)| *to == at) {
@@ -328,7 +329,7 @@ fn pinged(bench: &mut Bench, at: SocketAddr) -> Option<u32> {
     seq
 }
 
-/// Whoever finds a name with another's mark could else end each probe that is relayed for the other.
+/// Otherwise an attacker that finds a name with another's mark could end each probe that is relayed for that other member.
 #[test]
 fn probes_are_relayed_for_two_members_of_one_mark() {
     let mut bench = Bench::new(2);
@@ -356,13 +357,13 @@ fn probes_are_relayed_for_two_members_of_one_mark() {
 }
 
 #[test]
-fn of_answers_that_are_waited_for_none_is_stray() {
+fn an_answer_that_is_waited_for_is_not_stray() {
     let mut bench = Bench::new(3);
     bench.receive(&PingReq { seq: 5, target: "m2", window_ms: 500 });
     let relayed = pinged(&mut bench, addr(2)).expect("it is asked");
     bench.receive_from(addr(2), &Ack { seq: relayed });
     assert_eq!(bench.node.relays.len(), 0);
-    // One that failed is tried again, and is there.
+    // A failed member is tried again, and answers.
     bench.node.phase = Phase::Starting;
     bench.receive(&failed("m3", 0));
     bench.node.phase = Phase::Live;
@@ -375,7 +376,7 @@ fn of_answers_that_are_waited_for_none_is_stray() {
     assert_eq!(bench.node.metrics().dropped_stray_answers, 0);
 }
 
-/// What was found out about the seeds.
+/// The results of trying the seeds.
 fn seeds_tried(bench: &mut Bench, addrs: &[SocketAddr]) -> Vec<JoinResult> {
     bench.node.handle_seeds(bench.now, addrs);
     let outputs = std::iter::from_fn(|| bench.node.poll_output());
@@ -474,7 +475,7 @@ fn a_ghost_is_refuted_only_if_it_supersedes_us() {
 #[test]
 fn updates_go_in_rounds_to_members_that_have_answered() {
     let mut bench = Bench::new(3);
-    // Nothing is probed.
+    // Without probes.
     bench.node.phase = Phase::Starting;
     bench.receive(&left("m3", 0));
     bench.pass(millis(50));
@@ -490,7 +491,7 @@ fn updates_go_in_rounds_to_members_that_have_answered() {
 }
 
 #[test]
-fn relays_are_picked_from_those_that_have_answered_if_there_are_any() {
+fn relays_are_picked_from_members_that_have_answered_if_there_are_any() {
     for (answered, picked) in [(0, &["x1", "x2", "x3", "x4"][..]), (2, &["m1", "m2"])] {
         let mut bench = Bench::new(answered);
         for (i, name) in ["x1", "x2", "x3", "x4"].into_iter().enumerate() {
@@ -513,7 +514,7 @@ fn one_members_bad_record_does_not_keep_the_others_from_being_heard() {
         packet_from(hash::member("m1"), token, &message::Hello { name: "m1", digest: 0, removals: 0 });
     bench.node.handle_frame(bench.now, stream, &frame);
     while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
-    // A name of no letters.
+    // An empty name.
     for name in ["", "new"] {
         let said = packet_from(hash::member("m1"), token, &alive(name, 0, addr(9)));
         bench.node.handle_frame(bench.now, stream, &said);
@@ -536,7 +537,7 @@ fn a_probe_accuses_no_departed_member_and_no_other_life() {
 #[test]
 fn a_member_that_answers_a_challenge_gets_the_updates() {
     let mut bench = Bench::new(0);
-    // It is not probed.
+    // Without probes.
     bench.node.phase = Phase::Starting;
     bench.sync(Message::Alive(alive("x", 0, addr(9))));
     bench.pass(millis(300));
@@ -567,7 +568,7 @@ fn every_byte_that_came_is_counted_once() {
 }
 
 #[test]
-fn what_has_no_place_in_a_stream_ends_it_and_is_counted() {
+fn a_message_that_has_no_place_in_a_stream_ends_it_and_is_counted() {
     let mut bench = Bench::new(1);
     for (times, said) in [packet_of(&Ack { seq: 1 }), packet_of(&message::End {})].iter().enumerate() {
         let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
@@ -578,7 +579,7 @@ fn what_has_no_place_in_a_stream_ends_it_and_is_counted() {
 }
 
 #[test]
-fn the_audit_notices_what_a_driver_left_behind() {
+fn the_audit_notices_outputs_that_a_driver_left_behind() {
     let mut bench = Bench::new(1);
     assert_eq!(bench.node.audit(), Ok(()));
     bench.receive(&message::Ping { seq: 1, target: "me" });
@@ -590,7 +591,7 @@ fn the_audit_notices_what_a_driver_left_behind() {
 }
 
 #[test]
-fn a_past_life_that_is_silent_is_outlived_while_nobody_knows_this_one() {
+fn a_silent_past_life_is_superseded_only_while_no_member_knows_this_one() {
     let past = Identity { epoch: EPOCH + 5, incarnation: 2 };
     for (starting, epoch) in [(true, EPOCH + 6), (false, EPOCH)] {
         let mut bench = Bench::new(0);
@@ -628,7 +629,7 @@ fn a_node_that_is_listed_goes_live_without_an_answer_unless_its_name_is_taken() 
     }
 }
 
-/// What is suspected is told with the suspicion behind it.
+/// A table tells a suspect with its suspicion behind it.
 #[test]
 fn a_table_tells_where_a_suspect_lives_and_that_it_is_suspected() {
     let mut bench = Bench::new(2);

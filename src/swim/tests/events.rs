@@ -1,4 +1,4 @@
-//! What events tell besides the member: evidence, who said so, what was before.
+//! The content of events besides the member: evidence, origin, and the previous state.
 
 use super::{
     super::{Event, MemberState, Origin},
@@ -30,7 +30,7 @@ fn a_verdict_of_our_own_names_all_accusers_and_how_long_the_member_could_refute(
 }
 
 #[test]
-fn a_verdict_that_was_heard_of_says_so_with_what_was_known_before() {
+fn a_verdict_of_another_member_says_so_with_the_evidence_known_before() {
     let mut bench = Bench::new(3);
     bench.receive(&failed("m2", 0));
     bench.receive(&suspect("m3", 0, &["m1"]));
@@ -67,7 +67,7 @@ fn a_restart_fails_the_past_life_because_of_its_successor() {
 }
 
 #[test]
-fn an_update_tells_what_was_before() {
+fn an_updated_event_holds_the_previous_member() {
     let mut bench = Bench::new(2);
     let tags = Tags::new([("zone", "b")]).unwrap();
     bench.receive(&Alive { tags: tags.encoded(), ..alive("m2", 1, addr(2)) });
@@ -83,7 +83,7 @@ fn an_update_tells_what_was_before() {
 }
 
 #[test]
-fn a_leave_says_who_told_of_it() {
+fn a_left_event_has_its_origin() {
     let mut bench = Bench::new(3);
     bench.receive_from(addr(2), &left("m2", 0));
     bench.sync(Message::Left(left("m3", 0)));
@@ -118,7 +118,7 @@ fn an_event_is_one_line() {
 }
 
 #[test]
-fn a_member_is_in_its_state_since_it_entered_it_whatever_else_is_heard() {
+fn since_is_when_a_member_entered_its_state_and_further_claims_do_not_move_it() {
     let mut bench = Bench::new(4);
     let first = bench.now;
     bench.receive(&suspect("m2", 0, &["m3"]));
@@ -133,7 +133,7 @@ fn a_member_is_in_its_state_since_it_entered_it_whatever_else_is_heard() {
 }
 
 #[test]
-fn tags_that_are_none_contest_nothing() {
+fn malformed_tags_contest_nothing() {
     let mut bench = Bench::new(2);
     bench.receive(&Alive { tags: &[0xff, 0xff, 0xff], ..alive("m2", 0, addr(2)) });
     assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 0)));

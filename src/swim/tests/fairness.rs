@@ -1,4 +1,4 @@
-//! What one member, or an outsider with one address, cannot take from all others.
+//! Shares: one member, or an outsider with one address, leaves room for all others.
 
 use std::net::SocketAddr;
 
@@ -17,12 +17,12 @@ use crate::{
     },
 };
 
-/// Of the host of `addr(50)`, whose ports are free.
+/// An address of the host of `addr(50)`, whose ports are free.
 fn port(port: u16) -> SocketAddr {
     (addr(50).ip(), port).into()
 }
 
-/// So many members of that host, `p0`, `p1` …, all of which have answered.
+/// Adds `members` members of that host, `p0`, `p1` …, all of which have answered.
 fn settle_there(bench: &mut Bench, members: u16) {
     for i in 0..members {
         let name = format!("p{i}");
@@ -34,14 +34,14 @@ fn settle_there(bench: &mut Bench, members: u16) {
     bench.sent();
 }
 
-/// The questions that the node wants to ask.
+/// How many questions the node wants to ask.
 fn questions(bench: &mut Bench) -> usize {
     let outputs = std::iter::from_fn(|| bench.node.poll_output());
     let asks = |output: &Output| matches!(output, Output::OpenStream { kind: StreamKind::Question, .. });
     outputs.filter(asks).count()
 }
 
-/// Somebody opens a stream under a live member's name, and says that it lives elsewhere.
+/// A peer opens a stream under a live member's name, and claims that the member lives elsewhere.
 fn call_as(bench: &mut Bench, from: SocketAddr, name: &str) {
     let stream = bench.node.accept_stream(bench.now, from).expect("there is room");
     let hello = packet_of(&Hello { name, digest: 0, removals: 0 });
@@ -52,7 +52,7 @@ fn call_as(bench: &mut Bench, from: SocketAddr, name: &str) {
     }
 }
 
-/// One host lists names at silent addresses, and passes on what these are said to broadcast.
+/// One host lists names at silent addresses, and passes on broadcasts in these names.
 #[test]
 fn broadcasts_of_members_that_have_not_answered_count_for_all_of_these_together() {
     let mut bench = Bench::new(3);
@@ -75,7 +75,7 @@ fn broadcasts_of_members_that_have_not_answered_count_for_all_of_these_together(
     let read = std::iter::from_fn(|| inbox.try_recv().ok()).filter_map(Unread::into_message);
     let of = read.map(|item| item.from.name).collect::<Vec<_>>();
     assert!(of.contains(&"m2".into()), "no room among {}", of.len());
-    // Where a member is counts once it has answered there.
+    // A member counts for a host once it has answered there.
     let node = &endpoint.node;
     assert_eq!(["x7", "me"].map(|name| node.account_of_said(name)), [Some(Account::UNMET), None]);
     assert_eq!(node.account_of_said("m2"), node.account_of_member("m2"));
@@ -116,9 +116,9 @@ fn the_names_of_one_host_take_no_relays_from_others() {
     assert_eq!(bench.node.relays.len(), 0, "no probe takes longer");
 }
 
-/// Updates, relays and exchanges go to members by lot, and names are free.
+/// Updates, relays and exchanges go to randomly drawn members, and names are free.
 #[test]
-fn the_names_of_one_host_leave_lots_to_others() {
+fn members_of_other_hosts_are_drawn_beside_many_names_of_one_host() {
     let mut bench = Bench::new(4);
     settle_there(&mut bench, 60);
     let mut drawn = [0; 2];
@@ -127,11 +127,11 @@ fn the_names_of_one_host_leave_lots_to_others() {
         assert_eq!(picks.len(), 3);
         picks.iter().for_each(|(name, _)| drawn[usize::from(name.starts_with('m'))] += 1);
     }
-    // Half of the lots are by host, and these have four of five.
+    // Half of the draws are by host, and the other hosts have four of five.
     assert!(drawn[1] > 750 && drawn[0] > 1500, "{drawn:?}");
 }
 
-/// Whoever accepts exchanges of tables and is silent.
+/// A host that accepts exchanges of tables and is silent.
 #[test]
 fn one_exchange_of_our_own_is_under_way_with_each_host() {
     let mut bench = Bench::new(3);
@@ -146,7 +146,7 @@ fn one_exchange_of_our_own_is_under_way_with_each_host() {
     assert_eq!(bench.opened().len(), 1);
 }
 
-/// Where all are on one host, it has all the places.
+/// If all members are on one host, that host has all the places.
 #[test]
 fn members_of_the_only_host_have_an_exchange_each() {
     let mut bench = Bench::new(0);
@@ -163,7 +163,7 @@ fn members_of_the_only_host_have_an_exchange_each() {
     assert_eq!(bench.opened().len(), 3);
 }
 
-/// A member begins a stream of data; says whether it is one.
+/// A member opens a stream of the data layer. Returns whether the node takes it as one.
 fn begins_data(bench: &mut Bench, from: SocketAddr) -> bool {
     let record = bench.node.table.get(bench.node.table.at_addr(from).expect("it is a member"));
     let hello = packet_from(record.mark, record.contact.given, &DataHello { broadcasts: 1, key_values: 1 });
@@ -181,7 +181,7 @@ fn the_names_of_one_host_leave_streams_of_data_to_others() {
     assert!(begins_data(&mut bench, addr(1)) && begins_data(&mut bench, addr(2)));
 }
 
-/// Members of this node's layer above: m1 to m3, and p0 on the host of p1.
+/// A node with its data layer, and its members: m1 to m3, and p0 on the host of p1.
 struct Syncs {
     endpoint: Endpoint,
     now: super::super::Time,
@@ -194,7 +194,7 @@ impl Syncs {
         Self { endpoint: Endpoint::new(bench.node), now: bench.now }
     }
 
-    /// A member tells digests that are unlike this node's.
+    /// A member sends digests that differ from this node's.
     fn tell(&mut self, name: &str, from: SocketAddr) {
         let token = self.endpoint.node.token_for(name, from);
         let digest = DataDigest { broadcasts: 1, key_values: 1 };
@@ -240,7 +240,7 @@ fn syncs_of_data_that_fail_count_against_their_member() {
     assert!(failed < 40, "{failed} in a minute");
 }
 
-/// Members that failed, as this node's own probes found, are said to be at other addresses.
+/// A member claims new addresses for members that failed by this node's own probes.
 #[test]
 fn a_node_that_says_that_members_returned_leaves_room_for_other_questions() {
     let mut bench = Bench::new(40);
@@ -264,7 +264,7 @@ fn a_node_that_says_that_members_returned_leaves_room_for_other_questions() {
     assert_eq!(questions(&mut bench), 1, "whether somebody has this node's name is asked all the same");
 }
 
-/// Names that never answered are nobody to be told of their departure: gossip goes to members.
+/// Names that never answered are not told of their departure: gossip goes to members.
 #[test]
 fn made_up_departures_take_no_rounds_of_gossip() {
     let mut bench = Bench::new(4);
@@ -276,7 +276,7 @@ fn made_up_departures_take_no_rounds_of_gossip() {
     assert_eq!(bench.node.lately_departed.len(), 1, "m4 has answered, and is told");
 }
 
-/// More ends of a turn in one frame than a turn's number counts.
+/// A frame holds more ends of a turn than the number of a turn can count.
 #[test]
 fn a_turn_that_is_ended_again_and_again_ends_the_sync() {
     let mut syncs = Syncs::new();

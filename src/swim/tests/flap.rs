@@ -10,7 +10,7 @@ use crate::{
     wire::message::{Alive, Hello, Message},
 };
 
-/// The member hears nothing for 20 s, then everything for 20 s, and so on.
+/// A member hears nothing for 20 s, then everything for 20 s, and so on.
 fn flip_flop(world: &mut World, host: usize, times: usize) {
     for _ in 0..times {
         world.net.ingress_loss.insert(host, 1.0);
@@ -51,7 +51,7 @@ fn a_node_that_failed_once_comes_back_at_once() {
 }
 
 #[test]
-fn a_verdict_that_somebody_made_up_is_refuted_at_once_however_often_it_comes() {
+fn a_forged_verdict_is_refuted_at_once_however_often_it_comes() {
     let mut bench = Bench::new(5);
     for times in 1..=5 {
         let incarnation = bench.node.local().identity.incarnation;
@@ -61,7 +61,7 @@ fn a_verdict_that_somebody_made_up_is_refuted_at_once_however_often_it_comes() {
     }
 }
 
-/// A node that refuted one verdict, among so many others; then a probe of its own may fail, and its relays be silent.
+/// A node among `others` that refuted one verdict. With `trouble`, one of its probes failed and its relays were silent.
 fn once_failed(others: usize, trouble: bool) -> Bench {
     let mut bench = Bench::new(others);
     bench.receive(&failed("me", 0));
@@ -82,7 +82,7 @@ fn a_node_that_failed_before_and_has_trouble_refutes_no_suspicion_either() {
     }
 }
 
-/// Members whose silence is expected, since they are suspected, say nothing of this node.
+/// Suspected members are expected to be silent: that shows nothing about this node.
 #[test]
 fn a_deaf_node_has_trouble_after_three_probes_or_one_of_each_other_member() {
     for (others, probes) in [(1, 1), (2, 2), (3, 3), (8, 3)] {
@@ -96,9 +96,9 @@ fn a_deaf_node_has_trouble_after_three_probes_or_one_of_each_other_member() {
     }
 }
 
-/// Insiders cause verdicts and trouble for as long as they want.
+/// Insiders can cause verdicts and trouble for as long as they want.
 #[test]
-fn an_absence_is_not_renewed_as_soon_as_it_is_over() {
+fn a_node_is_not_away_again_as_soon_as_it_is_back() {
     let mut bench = once_failed(5, true);
     bench.receive(&suspect("me", 1, &["m1"]));
     let mut returned = None;
@@ -117,7 +117,7 @@ fn an_absence_is_not_renewed_as_soon_as_it_is_over() {
 }
 
 #[test]
-fn an_away_node_tells_nobody_that_it_is_alive() {
+fn an_away_node_tells_no_member_that_it_is_alive() {
     for (trouble, shown) in [(false, true), (true, false)] {
         let mut bench = once_failed(5, trouble);
         bench.receive(&suspect("me", 1, &["m1"]));
@@ -132,9 +132,9 @@ fn an_away_node_tells_nobody_that_it_is_alive() {
     }
 }
 
-/// The search found two who each held the other failed and itself unwell, for ever.
+/// The search found two nodes that each held the other failed and itself unwell, for ever.
 #[test]
-fn a_node_that_has_nobody_left_to_probe_becomes_well_and_comes_back() {
+fn a_node_that_has_no_member_left_to_probe_becomes_well_and_comes_back() {
     let mut bench = once_failed(1, true);
     bench.node.health.degrade(7, HealthDoubt::Silence, bench.now);
     bench.receive(&suspect("me", 1, &["m1"]));
@@ -181,7 +181,7 @@ fn tags_that_change_while_a_node_is_away_are_known_when_it_is_back() {
     world.run_until("its tags", secs(5), |world| world.node(0).member("n7").is_some_and(|m| m.tags == tags));
 }
 
-/// Who was away when it yielded its name.
+/// The node was away when it yielded its name.
 #[test]
 fn a_node_that_is_displaced_is_away_no_longer_and_takes_no_greater_identity_by_itself() {
     let mut bench = once_failed(5, true);
@@ -207,7 +207,7 @@ fn a_verdict_waits_for_a_probe_and_is_forgotten_with_its_member() {
     let mut bench = Bench::new(8);
     bench.receive(&failed("m3", 0)).receive(&alive("m3", 1, addr(3)));
     bench.sent();
-    // Whoever has it pinged otherwise does not use it up.
+    // A ping that a forged datagram causes does not use up the verdict.
     let lie = forge::packet("m3", &[Message::Suspect(suspect("m2", 0, &["m1"]))]);
     bench.node.handle_datagram(bench.now, addr(66), &lie);
     let [(to, ping)] = &bench.sent()[..] else { panic!("m3 is asked whether it was it") };

@@ -1,11 +1,11 @@
-//! Schedules that the search found, each with what was wrong.
+//! Schedules that the search found, each with the bug that it showed.
 
 use std::time::Duration;
 
 use super::{super::Config, world::holds};
 use crate::sim::Fault;
 
-/// It left while its join was under way, and the exchange announced it as alive.
+/// The node left while its join was under way, and the exchange announced it as alive.
 #[test]
 fn a_node_that_leaves_before_it_was_announced_is_not_announced_later() {
     use Fault::{Crash, Isolate, Leave, Restart};
@@ -13,7 +13,7 @@ fn a_node_that_leaves_before_it_was_announced_is_not_announced_later() {
     holds(1091, 5, Config::wan, faults);
 }
 
-/// Old datagrams told it of a member that was gone, and it did not probe, as no seed had answered yet.
+/// Old datagrams told the node of a member that was gone, and it did not probe, since no seed had answered yet.
 #[test]
 fn a_node_that_hears_of_members_before_a_seed_answers_probes_them() {
     use Fault::{Clog, Crash, Restart};
@@ -21,7 +21,7 @@ fn a_node_that_hears_of_members_before_a_seed_answers_probes_them() {
     holds(6522, 2, Config::lan, faults);
 }
 
-/// It failed, came back and failed again between two rounds of gossip, and was told of failures twice.
+/// The node failed, came back and failed again between two rounds of gossip, and was told of failures twice.
 #[test]
 fn a_node_that_fails_twice_in_a_moment_is_told_of_failures_once() {
     use Fault::{Block, Clog, Pause};

@@ -1,4 +1,4 @@
-//! What a node remembers, and how it explains a member.
+//! The history of a node, and how it explains a member.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ fn a_crash_is_explained_from_the_last_answer_to_the_verdict() {
 }
 
 #[test]
-fn what_is_said_of_a_member_is_remembered_with_who_said_it() {
+fn claims_about_a_member_are_remembered_with_their_claimant() {
     let mut bench = Bench::with(Config { verifiers: 0, ..Config::lan("me") }, 5);
     bench.receive(&suspect("m2", 0, &["m3"]));
     bench.receive(&alive("m2", 1, addr(2)));
@@ -87,7 +87,7 @@ fn what_is_said_of_a_member_is_remembered_with_who_said_it() {
 }
 
 #[test]
-fn a_missed_probe_says_what_the_relays_said_and_a_stall_that_it_does_not_count() {
+fn a_missed_probe_is_remembered_with_its_nacks_and_a_stall_with_its_pause() {
     let mut bench = Bench::new(8);
     bench.pass(secs(2));
     let missed = |bench: &mut Bench| {

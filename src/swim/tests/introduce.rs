@@ -1,4 +1,4 @@
-//! What unverified peers may say, and what comes of it.
+//! Claims of unverified peers, and their effects.
 
 use std::net::SocketAddr;
 
@@ -18,13 +18,13 @@ use crate::{
 
 const UNVERIFIED: usize = 99;
 
-/// The pings that wait to be sent: whereto, and their numbers.
+/// The destinations and numbers of the pings that wait to be sent.
 fn pings(bench: &mut Bench) -> Vec<(SocketAddr, u32)> {
     let mut pings = Vec::new();
     for (to, packet) in bench.sent() {
         messages(&packet, |message| match message {
             Message::Ping(ping) => pings.push((to, ping.seq)),
-            // Who is gone for us is to know it.
+            // A departed member is told that it has departed.
             Message::NewToken(_) | Message::Failed(_) => {}
             other => panic!("an unverified peer is told {other:?}"),
         });
@@ -32,7 +32,7 @@ fn pings(bench: &mut Bench) -> Vec<(SocketAddr, u32)> {
     pings
 }
 
-/// The table that somebody tells who opened a stream to us.
+/// The frames of a peer that opens a stream and tells this table.
 fn call(bench: &mut Bench, from: SocketAddr, caller: &str, claims: &[Alive<'_>]) {
     let stream = bench.node.accept_stream(bench.now, from).expect("there is room");
     let hello = packet_of(&Hello { name: caller, digest: 0, removals: 0 });
@@ -69,7 +69,7 @@ fn an_unverified_peer_can_say_nothing_about_members_nor_about_others() {
     assert_eq!((bench.events(), bench.sent()), (vec![], vec![]));
 }
 
-/// Whoever speaks under a member's name without its token: from where that member lives, or from elsewhere.
+/// A peer without the token speaks under a member's name: from the member's address, and from another.
 #[test]
 fn a_node_that_shows_no_token_says_nothing_in_a_members_name_wherever_it_speaks_from() {
     for from in [addr(2), addr(UNVERIFIED)] {
@@ -106,7 +106,7 @@ fn a_peer_that_introduces_itself_is_listed_once_it_answers_at_its_address() {
     bench.receive_as(x, addr(UNVERIFIED), &Ack { seq });
     assert_eq!(bench.standing("x"), Some((MemberState::Alive, 0)));
     assert!(bench.has_news("x"));
-    // An introduction that got lost may be repeated.
+    // A peer may repeat an introduction that got lost.
     bench.receive_as(Some("y"), addr(98), &alive("y", 0, addr(98)));
     bench.pass(secs(1));
     bench.sent();
@@ -150,7 +150,7 @@ fn an_unverified_peer_that_shows_the_token_it_was_sent_is_a_member() {
     assert_eq!(bench.standing("x"), Some((MemberState::Alive, 0)));
 }
 
-/// One datagram is one guess: the first introduction in it counts, and no other.
+/// One datagram is one guess: only the first introduction in it counts.
 #[test]
 fn a_token_is_compared_with_one_introduction() {
     let mut bench = Bench::new(1);
@@ -165,7 +165,7 @@ fn a_token_is_compared_with_one_introduction() {
 }
 
 #[test]
-fn tokens_of_introductions_do_not_count_from_elsewhere_while_somebody_guesses() {
+fn tokens_of_introductions_do_not_count_from_elsewhere_while_an_attacker_guesses() {
     let mut bench = Bench::new(1);
     let token = bench.node.token_for("x", addr(50));
     for guess in (1..400).chain([token]) {
@@ -179,7 +179,7 @@ fn tokens_of_introductions_do_not_count_from_elsewhere_while_somebody_guesses() 
 }
 
 #[test]
-fn a_token_is_sent_to_nobody_but_where_its_member_lives() {
+fn a_token_is_sent_only_to_the_address_of_its_member() {
     let mut bench = Bench::new(2);
     for (name, home) in [("x", addr(98)), ("m2", addr(2))] {
         messages(&introduce(&mut bench, UNVERIFIED, name, 0, home), |message| {
@@ -225,7 +225,7 @@ fn unverified_peers_that_never_answer_cost_a_bounded_number_of_places() {
 }
 
 #[test]
-fn the_name_of_a_live_member_passes_to_a_caller_elsewhere_only_if_nobody_answers_to_it() {
+fn the_name_of_a_live_member_passes_to_a_caller_elsewhere_only_if_its_holder_is_silent() {
     for (answers, home) in [(true, addr(2)), (false, addr(UNVERIFIED))] {
         let mut bench = Bench::new(3);
         call(
@@ -307,7 +307,8 @@ fn the_token_of_a_past_life_is_not_shown_to_the_next() {
     assert_eq!(shown_to_m1(&mut bench), 0);
 }
 
-/// Whoever does not know us believes nothing that we tell before that; a joiner may know its seed alone.
+/// A member that does not know this node believes nothing that this node says before its own Alive; a joiner may know only
+/// its seed.
 #[test]
 fn a_member_that_may_not_know_us_is_told_first_who_we_are() {
     let mut bench = Bench::new(2);
@@ -338,7 +339,7 @@ fn a_claim_of_another_name_than_the_sender_s_introduces_no_member() {
     assert_eq!(bench.node.metrics().dropped_unverified, 1);
 }
 
-/// What it said before it was proven is dropped, and there is nothing left to prove.
+/// What the node said before it was proven is dropped, so there is nothing left to prove.
 #[test]
 fn a_node_that_shows_its_token_in_the_same_datagram_is_not_asked_for_it() {
     let mut bench = Bench::new(3);

@@ -1,4 +1,4 @@
-//! Joining, leaving, restarting, and who owns a name.
+//! Joining, leaving, restarting, and conflicts about a name.
 
 use super::{
     super::{Config, Event, JoinProblem, MemberState, Time, timers::Timer},
@@ -81,7 +81,7 @@ fn without_loss_a_leave_takes_milliseconds() {
 }
 
 #[test]
-fn a_leaver_does_not_come_back_by_what_is_said_about_it() {
+fn a_leaver_does_not_come_back_by_claims_of_others() {
     let mut world = converged(8, 5);
     world.with(4, |node, now| node.leave(now));
     world.run_for(secs(100));
@@ -154,7 +154,7 @@ fn a_restart_at_another_address_supersedes_its_past_at_once() {
     }
 }
 
-/// Others reach it there.
+/// Other members reach the restarted node there.
 #[test]
 fn a_restart_elsewhere_is_known_where_it_is_not_reached_once_it_is_silent_where_it_was() {
     let mut world = converged(14, 12);
@@ -170,7 +170,7 @@ fn a_restart_elsewhere_is_known_where_it_is_not_reached_once_it_is_silent_where_
     assert!(world.node(0).member("n5").is_some_and(is_there));
 }
 
-/// A host with two addresses, at both of which it is reached: the past life's is no other's.
+/// A host is reached at two addresses: the past life's address belongs to no other process.
 #[test]
 fn a_restart_under_another_address_of_its_host_is_not_told_that_its_name_is_taken() {
     for seed in 0..8 {
@@ -221,8 +221,8 @@ fn a_newcomer_with_a_live_nodes_name_cannot_join_and_the_incumbent_stays() {
     assert!(saw(&world, newcomer, |e| matches!(e, Event::Conflict { .. })), "its own program is told");
 }
 
-/// Two clusters that are about to meet, "left" on host 1 and "right" on host 3: in each is an "x", on host 0 and on the
-/// later host 2, and neither could know of the other.
+/// Two clusters that are about to meet, "left" on host 1 and "right" on host 3. Each has an "x", on host 0 and on the later
+/// host 2, and neither could know of the other's.
 fn two_of_one_name(seed: u64) -> World {
     let mut world = World::new(seed);
     world.start(Config::lan("x"), addr(0), vec![]);
@@ -238,7 +238,7 @@ fn two_of_one_name(seed: u64) -> World {
 #[test]
 fn when_two_of_one_name_meet_the_newcomer_yields_and_both_report_it() {
     let mut world = two_of_one_name(14);
-    // Whoever is displaced is in nobody's table and hears of it by its next periodic exchange.
+    // A displaced node is in no table, and hears of the conflict by its next periodic exchange.
     world.run_until("both reports", secs(90), |world| {
         [0, 2].iter().all(|host| saw(world, *host, |e| matches!(e, Event::Conflict { .. })))
     });
@@ -287,7 +287,7 @@ fn a_node_that_is_displaced_says_nothing_of_itself_until_the_name_is_its_own_aga
     assert!(!bench.has_news("me"));
     bench.pass(millis(900));
     bench.sent();
-    // The newcomer is gone: all that a member does goes on.
+    // The newcomer is gone: this node takes part again in every way.
     bench.receive(&bench::failed("me", own.incarnation));
     assert!(bench.has_news("me"));
     for timer in [Timer::Probe, Timer::Sync] {
@@ -296,7 +296,7 @@ fn a_node_that_is_displaced_says_nothing_of_itself_until_the_name_is_its_own_aga
 }
 
 #[test]
-fn a_restart_without_seeds_is_known_to_all_as_soon_as_somebody_pings_it() {
+fn a_restart_without_seeds_is_known_to_all_as_soon_as_a_member_pings_it() {
     for (seed, n) in [(41, 4), (42, 20), (43, 100)] {
         let mut world = converged(seed, n);
         world.run_for(secs(60));
@@ -316,7 +316,7 @@ fn a_restart_without_seeds_is_known_to_all_as_soon_as_somebody_pings_it() {
 }
 
 #[test]
-fn when_many_leave_at_once_those_that_stay_hear_of_every_leave() {
+fn when_many_leave_at_once_the_rest_hears_of_every_leave() {
     for (seed, n, stay) in [(51, 8, 1), (52, 16, 1), (53, 100, 3), (54, 100, 10)] {
         let mut world = converged(seed, n);
         world.run_for(secs(60));
@@ -339,7 +339,7 @@ fn when_many_leave_at_once_those_that_stay_hear_of_every_leave() {
     }
 }
 
-/// Somebody has spoken in its name: under its own identity nobody would believe that it left.
+/// An attacker has spoken in the leaver's name: no member would believe a leave under the leaver's old identity.
 #[test]
 fn a_node_that_is_told_that_it_leaves_under_an_old_identity_leaves_under_a_later_one() {
     leaves_after_a_lie(0);
@@ -348,11 +348,11 @@ fn a_node_that_is_told_that_it_leaves_under_an_old_identity_leaves_under_a_later
 
 fn leaves_after_a_lie(later: u64) {
     let mut world = converged(81, 5);
-    // A later life that is told ends the earlier one.
+    // A claim of a later life ends the earlier one.
     world.checker = None;
     world.run_for(secs(20));
     let lied = world.node(4).local().identity.incarnation + 3;
-    // All but n4 have heard it.
+    // All members except n4 have heard it.
     for host in 0..4 {
         let epoch = world.node(4).local().identity.epoch + later;
         let alive = crate::wire::message::Alive { epoch, ..bench::alive("n4", lied, addr(4)) };

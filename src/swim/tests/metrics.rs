@@ -1,4 +1,4 @@
-//! What is counted, and when.
+//! When each metric counts.
 
 use super::{
     super::{Config, Event, MemberState},
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::wire::message::{Ack, Message};
 
-/// Waits for the next ping of a probe round and returns whereto it goes, with its number.
+/// Waits for the next ping of a probe round and returns its destination and number.
 fn next_ping(bench: &mut Bench) -> (std::net::SocketAddr, u32) {
     loop {
         bench.now = bench.node.poll_timeout().expect("it probes");
@@ -27,7 +27,7 @@ fn next_ping(bench: &mut Bench) -> (std::net::SocketAddr, u32) {
 }
 
 #[test]
-fn members_are_counted_by_state_and_what_they_do_once() {
+fn members_are_counted_by_state_and_each_change_is_counted_once() {
     let mut bench = Bench::new(4);
     let before = bench.node.metrics();
     assert_eq!((before.member_joins, before.alive_members, before.live_members), (4, 5, 5));
@@ -77,7 +77,7 @@ fn accusations_of_this_node_are_counted_unless_they_are_outdated() {
 }
 
 #[test]
-fn a_node_that_has_left_is_itself_among_those_that_left() {
+fn a_node_that_has_left_counts_itself_as_left() {
     let mut bench = Bench::new(2);
     bench.node.leave(bench.now);
     bench.pass(secs(5));
@@ -95,7 +95,7 @@ fn the_round_trip_is_from_the_ping_to_the_members_own_answer_by_datagram() {
     let (to, seq) = next_ping(&mut bench);
     bench.now = bench.now + millis(7);
     let ack = Ack { seq };
-    // Nobody else's answer counts, nor the same again.
+    // An answer of another peer does not count, nor a repeated one.
     bench.receive_as(Some("stranger"), addr(9), &ack);
     assert_eq!(bench.node.metrics().probe_round_trip.count(), 0);
     bench.receive_from(to, &ack);
@@ -112,14 +112,14 @@ fn every_answered_probe_of_a_healthy_cluster_is_measured() {
     for host in world.up() {
         let metrics = world.node(host).metrics();
         let answered = metrics.probes - metrics.probes_failed;
-        // One may be under way.
+        // One probe may be under way.
         assert!(metrics.probe_round_trip.count() + 1 >= answered, "{metrics:?}");
         assert!(metrics.probe_round_trip.sum() > millis(0));
     }
 }
 
 #[test]
-fn what_a_join_has_no_room_for_is_counted() {
+fn seeds_and_joins_that_find_no_room_are_counted() {
     let mut bench = Bench::new(0);
     let addrs: Vec<_> =
         (1..=1_100u16).map(|port| std::net::SocketAddr::from(([10, 9, 9, 9], port))).collect();
@@ -130,7 +130,7 @@ fn what_a_join_has_no_room_for_is_counted() {
 }
 
 #[test]
-fn that_another_has_the_name_of_this_node_is_counted() {
+fn a_conflict_about_this_nodes_name_is_counted() {
     let mut bench = Bench::new(2);
     assert_eq!(bench.node.metrics().conflicts, 0);
     bench.node.confirm_conflict(bench.node.local().identity, addr(50));

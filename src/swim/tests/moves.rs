@@ -1,4 +1,4 @@
-//! Members that are said to be elsewhere.
+//! Claims that a member is at another address.
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
@@ -12,7 +12,7 @@ use crate::{
     wire::message::{Ack, Alive, Message, Ping, Retry},
 };
 
-/// A newcomer that this node knows by name alone.
+/// A newcomer of which this node knows only the name.
 #[test]
 fn a_member_that_has_not_answered_yet_is_not_moved_without_being_asked() {
     let mut bench = Bench::new(3);
@@ -26,9 +26,9 @@ fn a_member_that_has_not_answered_yet_is_not_moved_without_being_asked() {
     assert!(asked, "it is asked where it was");
 }
 
-/// Whoever believes it does not reach the member any more.
+/// A node that believes the claim no longer reaches the member.
 #[test]
-fn a_member_is_told_where_it_was_that_it_is_said_to_be_elsewhere() {
+fn a_member_is_told_at_its_known_address_of_a_claimed_move() {
     let mut bench = Bench::new(3);
     bench.receive(&alive("m2", 1, addr(66)));
     let mut told = BTreeSet::new();
@@ -71,8 +71,8 @@ fn made_up_moves_keep_no_restarted_member_from_being_asked() {
     assert!(asked, "it is asked where it is within half a second");
 }
 
-/// Of whom another life is said to be there: the same process refutes what is not true, and says nothing if it is; another
-/// process does not know our token.
+/// Another member claims that a later life is at the member's address. The same process refutes a false claim, and stays
+/// silent on a true one; another process does not know this node's token.
 #[test]
 fn a_later_life_counts_once_the_member_does_not_deny_it() {
     let later = Alive { epoch: EPOCH + 5, ..alive("m2", 0, addr(2)) };
@@ -118,7 +118,7 @@ fn a_node_that_missed_the_last_probe_is_another_life_at_once() {
     assert_eq!(bench.member("m2").map(|m2| m2.identity.epoch), Some(EPOCH + 5));
 }
 
-/// What comes by stream is not said by whoever the last datagram was from.
+/// A claim by stream does not count for the sender of the last datagram.
 #[test]
 fn a_claimed_move_counts_for_the_claimant_s_host() {
     let mut bench = Bench::new(12);
@@ -134,9 +134,9 @@ fn a_claimed_move_counts_for_the_claimant_s_host() {
     assert!(sent.iter().any(|(to, _)| *to == addr(66)), "m3's word waits for none of m2's");
 }
 
-/// Where a member is, it says itself: so it would have as many shares as it says addresses.
+/// A member claims its own address, so counting by address would give it as many shares as it claims addresses.
 #[test]
-fn what_a_member_says_counts_for_where_it_answered_wherever_it_says_to_be() {
+fn claims_of_a_member_count_for_the_host_where_it_answered() {
     let mut bench = Bench::new(90);
     bench.pass(millis(10));
     let lie = |bench: &mut Bench, who: usize, of: std::ops::Range<usize>| {
@@ -171,7 +171,7 @@ fn of_two_claims_at_one_address_the_greater_counts_in_either_order() {
 }
 
 #[test]
-fn what_waits_for_an_answer_is_counted_as_it_is() {
+fn moves_that_wait_for_an_answer_are_counted() {
     let mut bench = Bench::new(4);
     assert_eq!(bench.node.moves.len(), 0);
     bench.receive(&alive("m2", 1, addr(66))).receive(&alive("m3", 1, addr(67)));
@@ -182,8 +182,8 @@ fn what_waits_for_an_answer_is_counted_as_it_is() {
     assert_eq!((pinged.len(), pinged.take(1), pinged.take(3), pinged.len()), (2, None, Some("c"), 1));
 }
 
-/// Whoever asks may send from elsewhere, where no updates go; may have missed a greater identity that ran out as an update;
-/// and may have a clock that is ahead.
+/// The node that asks may send from another address, to which no updates go; may have missed a greater identity whose update
+/// ran out; and may have a clock that is ahead.
 #[test]
 fn a_node_that_is_claimed_to_be_another_life_answers_with_its_own_alive() {
     let answer = |epoch: u64, incarnation: u64, from: SocketAddr, is_away: bool| {
@@ -224,12 +224,13 @@ fn a_node_that_is_claimed_to_be_another_life_answers_with_its_own_alive() {
     assert_eq!(answer(0, 5, elsewhere, false), (true, None));
 }
 
-/// While a member is asked whether it is who it is said to be, another says more of it: its answer is about what it was told.
+/// While a member is asked about a claim, another member claims more about it. The answer confirms only the claim that the
+/// question carried.
 #[test]
-fn what_is_said_while_a_member_is_asked_is_not_what_it_consents_to() {
+fn an_answer_does_not_confirm_a_claim_that_came_after_the_question() {
     let mut bench = Bench::new(12);
     let tags = crate::wire::Tags::new([("k", "evil")]).unwrap();
-    // True: m5 took a later epoch, of which this node has not heard.
+    // A true claim: m5 took a later epoch, of which this node has not heard.
     bench.receive(&Alive { epoch: EPOCH + 1, ..alive("m5", 0, addr(5)) });
     let mut asked = None;
     for _ in 0..20 {
@@ -256,7 +257,7 @@ fn what_is_said_while_a_member_is_asked_is_not_what_it_consents_to() {
     assert!(member.identity.epoch <= EPOCH + 1, "m5 said nothing of this: {:?}", member.identity);
 }
 
-/// A proven member sends from a forged source: what goes there.
+/// A proven member sends from a forged source: the bytes that go to that source are bounded.
 #[test]
 fn a_denial_brings_no_third_party_more_bytes_than_an_ack() {
     use crate::wire::Tags;

@@ -1,4 +1,4 @@
-//! Partitions, lost updates, and that all of it can be replayed.
+//! Partitions, lost updates, and determinism.
 
 use super::{
     super::{Event, MemberState},
@@ -23,7 +23,7 @@ fn a_partition_heals_by_itself() {
     for (seed, n) in [(1, 2), (2, 6), (3, 12), (4, 50)] {
         let mut world = converged(seed, n);
         let (left, right): (Vec<_>, Vec<_>) = (0..n).partition(|host| host % 2 == 0);
-        // The seeds are of no help.
+        // The partition heals without seeds.
         world.hosts.iter_mut().for_each(|host| host.seeds.clear());
         partition(&mut world, &left, &right);
         world.run_for(secs(120));
@@ -39,7 +39,7 @@ fn a_partition_heals_by_itself() {
 fn a_member_that_missed_all_updates_gets_them_by_the_digests_in_probes() {
     let mut world = converged(5, 10);
     partition(&mut world, &[9], &(0..9).collect::<Vec<_>>());
-    // Too short to be suspected of anything that lasts, long enough for the updates to run out.
+    // Too short for a lasting suspicion, long enough for the updates to run out.
     world.with(0, |node, now| node.set_tags(now, crate::Tags::new([("k", "v")]).unwrap()));
     world.run_for(millis(1500));
     world.net.cut.clear();
@@ -51,10 +51,10 @@ fn a_member_that_missed_all_updates_gets_them_by_the_digests_in_probes() {
 }
 
 #[test]
-fn of_tables_that_differ_a_little_only_those_parts_are_exchanged() {
+fn of_tables_that_differ_a_little_only_the_differing_buckets_are_exchanged() {
     let n = 300;
     let mut world = converged(8, n);
-    // No update of the change reaches host 9; it learns of it by an exchange alone.
+    // No update of the change reaches host 9; only an exchange tells it.
     partition(&mut world, &[9], &(0..9).chain(10..n).collect::<Vec<_>>());
     world.with(0, |node, now| node.set_tags(now, crate::Tags::new([("k", "v")]).unwrap()));
     world.run_for(millis(2500));
@@ -68,7 +68,7 @@ fn of_tables_that_differ_a_little_only_those_parts_are_exchanged() {
         (world.stream_bytes() - before.0, world.node(9).metrics().syncs_partial - before.1.syncs_partial);
     println!("{bytes} bytes in {partial} exchanges");
     assert!(partial >= 1);
-    // Digests of all parts, and one or a few parts of 64, both ways; a table of 300 takes some 9,000 bytes.
+    // Digests of all buckets, and one or a few of 64 buckets, both ways; a table of 300 takes some 9,000 bytes.
     assert!(bytes < 3000 * partial, "{bytes} bytes in {partial} exchanges");
 }
 

@@ -1,4 +1,4 @@
-//! A question that was not asked has no answer: neither a verdict nor a name hangs on it.
+//! A question that was not asked has no answer: it decides neither a verdict nor who holds a name.
 
 use std::net::SocketAddr;
 
@@ -28,7 +28,7 @@ fn opened(bench: &mut Bench) -> Vec<(StreamId, SocketAddr, StreamKind)> {
         .collect()
 }
 
-/// Somebody at another address has the name of m2, which is live: m2 is to be asked.
+/// A peer at another address claims the name of m2, which is live, so m2 is to be asked.
 fn ask_m2(bench: &mut Bench) -> StreamId {
     let stream = bench.node.accept_stream(bench.now, addr(NEWCOMER)).expect("there is room");
     let mut frame = Vec::new();
@@ -98,7 +98,7 @@ fn a_holder_of_the_name_that_was_not_asked_is_not_taken_for_silent() {
 
 /// The answer to the datagram that causes a question goes out at once, and the ping of the question when its stream begins.
 #[test]
-fn a_holder_of_the_name_that_refuses_streams_is_asked_by_datagram_whatever_caused_the_question() {
+fn a_holder_of_the_name_that_refuses_streams_is_asked_by_datagram_for_any_question() {
     let mut bench = Bench::new(3);
     let own = bench.node.local().identity;
     let (m1, holder) = (bench.node.token_for("m1", addr(1)), addr(66));
@@ -130,7 +130,8 @@ fn a_join_that_was_not_tried_says_nothing_of_the_seed() {
     assert_eq!(done, Some(Output::JoinDone { ticket: 5, result }));
 }
 
-/// A node that is not announced yet, and asks where it was told that its name is elsewhere: the stream of that question.
+/// A node that is not announced yet, was told of another holder of its name, and asks there; and the stream of that
+/// question.
 fn told_of_another_home() -> (Bench, crate::swim::StreamId) {
     let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
     let mut bench = Bench { node: Node::new(Config::lan("me"), start, ORIGIN), now: ORIGIN };
@@ -146,7 +147,7 @@ fn told_of_another_home() -> (Bench, crate::swim::StreamId) {
     (bench, question)
 }
 
-/// It cannot ask there: it joins another time.
+/// The past life could not be asked there, so the join fails.
 #[test]
 fn a_join_ends_where_a_past_life_could_not_be_asked() {
     let (mut bench, question) = told_of_another_home();
@@ -156,7 +157,7 @@ fn a_join_ends_where_a_past_life_could_not_be_asked() {
     assert_eq!(outputs, [Output::JoinDone { ticket: 5, result }]);
 }
 
-/// A table names two other holders of this node's name, the later one made up, in whichever order.
+/// A table names two other holders of this node's name, the later one made up, in either order.
 #[test]
 fn a_holder_that_was_not_asked_is_asked_though_another_was_silent() {
     let (holder, made_up) = ((1, addr(66)), (9, addr(67)));
@@ -189,7 +190,8 @@ fn a_holder_that_was_not_asked_is_asked_though_another_was_silent() {
     }
 }
 
-/// A node that is starting, and has asked whether its past life is still at another address: its stream, and its ping.
+/// A starting node that asks whether its past life still answers at another address; the stream and the ping of the
+/// question.
 fn asking() -> (Bench, crate::swim::StreamId, Vec<u8>, Vec<u8>) {
     let (mut bench, question) = told_of_another_home();
     let mut frame = Vec::new();
@@ -201,9 +203,10 @@ fn asking() -> (Bench, crate::swim::StreamId, Vec<u8>, Vec<u8>) {
     (bench, question, frame, ping)
 }
 
-/// The other address is one of this host, so that the question comes back: by either way that is no answer of another.
+/// The other address belongs to this host, so the question comes back. Neither its stream nor its ping counts as an answer
+/// of another node.
 #[test]
-fn a_question_that_reaches_the_node_itself_finds_nobody_there() {
+fn a_question_that_reaches_the_node_itself_finds_no_other_holder() {
     for by_stream in [false, true] {
         let (mut bench, question, frame, ping) = asking();
         if by_stream {

@@ -1,4 +1,4 @@
-//! What nobody can bring about from outside: each a way that was found once.
+//! Attacks from outside that worked once.
 
 use std::{collections::HashMap, net::SocketAddr};
 
@@ -21,7 +21,7 @@ fn ping() -> Message<'static> {
     Message::Ping(Ping { seq: 5, target: "me" })
 }
 
-/// What comes back when somebody says this in one datagram.
+/// The answers to a datagram with these messages.
 fn say(
     bench: &mut Bench,
     name: &str,
@@ -34,7 +34,7 @@ fn say(
     bench.sent()
 }
 
-/// A stream in which somebody who calls itself so tells its table, without a token.
+/// A peer opens a stream under this name, without a token, and tells this table.
 fn call(bench: &mut Bench, from: SocketAddr, caller: &str, claims: &[Alive<'_>]) {
     let stream = bench.node.accept_stream(bench.now, from).expect("there is room");
     bench.node.handle_frame(bench.now, stream, &packet_of(&Hello { name: caller, digest: 0, removals: 0 }));
@@ -44,7 +44,7 @@ fn call(bench: &mut Bench, from: SocketAddr, caller: &str, claims: &[Alive<'_>])
     bench.node.handle_frame(bench.now, stream, &forge::packet(caller, &said));
 }
 
-/// The streams to an address that the node wants to open, begun.
+/// Begins the streams that the node wants to open to an address, and returns them.
 fn opened(bench: &mut Bench, to: SocketAddr) -> Vec<StreamId> {
     let opened = bench.opened().into_iter().filter(|(_, addr)| *addr == to);
     let streams: Vec<_> = opened.map(|(stream, _)| stream).collect();
@@ -52,7 +52,7 @@ fn opened(bench: &mut Bench, to: SocketAddr) -> Vec<StreamId> {
     streams
 }
 
-/// All tokens in a packet: in its header, and offered.
+/// All tokens in a packet: the one in its header, and offered ones.
 fn tokens(packet: &[u8]) -> Vec<u32> {
     let mut tokens = vec![u32::from_le_bytes([packet[13], packet[14], packet[15], packet[16]])];
     messages(packet, |message| match message {
@@ -75,7 +75,7 @@ fn a_node_that_moves_is_not_sent_the_token_for_where_it_has_not_been_reached() {
     }
 }
 
-/// A source address can be forged: who sends under that of a member hands out no tokens in its name.
+/// A source address can be forged: a peer that sends under a member's address gives out no tokens in its name.
 #[test]
 fn no_token_is_taken_from_a_forged_address_nor_shown_in_a_stream() {
     for stream in [false, true] {
@@ -123,16 +123,16 @@ fn a_name_with_another_names_mark_gets_none_of_its_tokens() {
 fn records_of_one_mark_are_few() {
     let mut bench = Bench::new(1);
     let mark = hash::member("m1");
-    // Names of one mark take long to find; what counts is that the bound is looked at.
+    // Names of one mark take long to find, so the test checks that the bound is used.
     assert_eq!(bench.node.table.count_mark(mark, 9, |_| true), 1);
     bench.receive(&failed("m1", 0));
     assert_eq!(bench.node.table.count_mark(mark, 9, |_| true), 1);
     assert_eq!(bench.node.table.count_mark(hash::member("nobody"), 9, |_| true), 0);
 }
 
-/// Whoever has one member probed out of turn for ever, the others get every other round at least.
+/// Others have one member probed out of turn again and again: the rest still gets every other round at least.
 #[test]
-fn nobody_can_keep_members_from_being_probed() {
+fn probes_out_of_turn_do_not_keep_other_members_from_being_probed() {
     let mut bench = Bench::new(5);
     let mut probed = HashMap::<SocketAddr, u32>::new();
     for _ in 0..60 {
@@ -228,7 +228,7 @@ fn one_stream_causes_one_ping_at_most() {
     assert!(bench.sent().len() <= 1);
 }
 
-/// Somebody elsewhere has m1's name, and m1 is asked; its stream is refused at once.
+/// A peer at another address claims m1's name, and m1 is asked; the stream to m1 is refused at once.
 fn ask_m1() -> (Bench, StreamId) {
     let mut bench = Bench::new(2);
     let claim = Alive { name: "m1", epoch: EPOCH + 5, incarnation: 0, addr: addr(99), tags: &[] };
@@ -260,7 +260,7 @@ fn a_question_about_a_holder_that_has_moved_meanwhile_decides_nothing() {
 }
 
 #[test]
-fn updates_go_to_nobody_but_to_members_at_their_own_address() {
+fn updates_go_only_to_members_at_their_own_address() {
     let mut bench = Bench::new(3);
     for i in 0..40 {
         bench.sync(Message::Alive(alive(&format!("z{i}"), 0, addr(100 + i))));
@@ -298,7 +298,7 @@ fn a_node_that_cannot_be_reached_by_datagram_comes_back_by_stream() {
 }
 
 #[test]
-fn a_ping_is_answered_whatever_comes_with_it() {
+fn a_ping_is_answered_whichever_claim_comes_with_it() {
     let mut bench = Bench::new(3);
     let token = bench.node.token_for("m1", addr(1));
     let sent = say(&mut bench, "m1", addr(1), token, &[ping(), Message::Alive(alive("me", 9, addr(60)))]);
@@ -306,9 +306,10 @@ fn a_ping_is_answered_whatever_comes_with_it() {
     assert_eq!((sent[0].0, forge::ping(&sent[0].1)), (addr(1), None), "the answer, not our question");
 }
 
-/// Asked about a other holder, then accused: ours is later than what the other holder claimed when it answers.
+/// This node asks about another holder and is then accused. When the other holder answers, this node's identity is later
+/// than the claimed one.
 #[test]
-fn a_holder_of_the_name_whose_claim_is_superseded_displaces_nobody() {
+fn a_holder_of_the_name_whose_claim_is_superseded_does_not_displace_this_node() {
     for (accused, displaced) in [(true, false), (false, true)] {
         let mut bench = Bench::new(3);
         let token = bench.node.token_for("m1", addr(1));
@@ -329,7 +330,7 @@ fn a_holder_of_the_name_whose_claim_is_superseded_displaces_nobody() {
 }
 
 #[test]
-fn tokens_from_elsewhere_do_not_count_while_somebody_guesses() {
+fn tokens_from_elsewhere_do_not_count_while_an_attacker_guesses() {
     let mut bench = Bench::new(2);
     let token = bench.node.token_for("m1", addr(1));
     for guess in 1..400 {
@@ -361,7 +362,7 @@ fn guesses_of_others_do_not_mute_a_member_where_it_was_heard_from_before() {
     );
 }
 
-/// Behind a translator of addresses each stream has a port of its own.
+/// Behind a translator of addresses, each stream comes from a port of its own.
 #[test]
 fn guesses_of_others_do_not_mute_streams_of_a_member_that_is_heard_from_another_host() {
     let mut bench = Bench::new(2);
@@ -380,7 +381,7 @@ fn guesses_of_others_do_not_mute_streams_of_a_member_that_is_heard_from_another_
     assert_eq!(bench.node.metrics().refused_tokens, 2, "others behind the translator guess as well");
 }
 
-/// The first frame of a stream shows a token before it has said whose.
+/// The first frame of a stream shows a token before the stream has named its sender.
 #[test]
 fn a_member_that_opens_many_streams_guesses_nothing() {
     let mut bench = Bench::new(2);
@@ -399,7 +400,7 @@ fn a_member_that_opens_many_streams_guesses_nothing() {
     assert_eq!(bench.standing("m2").map(|m2| m2.0), Some(MemberState::Failed), "elsewhere, its token counts");
 }
 
-/// Each shows a token that is not the one of a member: of its join, or of its introduction.
+/// A newcomer shows a token that is not that of a member: the token of its join, or of its introduction.
 #[test]
 fn newcomers_guess_nothing() {
     let mut bench = Bench::new(2);

@@ -1,4 +1,4 @@
-//! How long a node waits, how often it tries again, and when it stops remembering.
+//! How long a node waits, how often it tries again, and when it forgets.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::wire::message::{Ack, Message, Nack, Retry, StreamAck};
 
-/// Whereto pings wait to be sent, with their numbers.
+/// The destinations and numbers of the pings that wait to be sent.
 fn pings(bench: &mut Bench) -> Vec<(SocketAddr, u32)> {
     let mut pings = Vec::new();
     for (to, packet) in bench.sent() {
@@ -25,7 +25,7 @@ fn pings(bench: &mut Bench) -> Vec<(SocketAddr, u32)> {
     pings
 }
 
-/// A round that nobody answers: who is probed where, and which relays were asked under which numbers.
+/// A probe round without answers: the target and its address, the relays and the numbers that they were sent.
 struct FailingProbe {
     target: String,
     relays: Vec<(SocketAddr, u32)>,
@@ -71,16 +71,16 @@ fn a_nack_counts_only_under_the_number_that_its_relay_was_sent() {
     }
 }
 
-/// The mark of a datagram is whatever its sender writes, so no relay is told the number that the target was sent.
+/// A sender can write any mark into a datagram, so no relay is told the number that the target was sent.
 #[test]
 fn no_relay_can_answer_as_the_target_nor_as_another_relay() {
     let mut bench = without_streams();
-    // Heard of last, m1 is asked in any case.
+    // The node heard from m1 last, so m1 is asked as the witness.
     bench.receive(&alive("m1", 0, addr(1)));
     let FailingProbe { target, relays, seq } = failing_probe(&mut bench);
     let numbers: BTreeSet<_> = relays.iter().map(|(_, seq)| *seq).chain([seq]).collect();
     assert_eq!(numbers.len(), relays.len() + 1, "each has a number of its own");
-    // Of three relays one says that it was answered, in the name of the target too; the others say that they were not.
+    // One of three relays sends an ack, also in the name of the target; the others send nacks.
     let (liar, seq) = relays[0];
     for name in [target.as_str(), "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8"] {
         bench.receive_as(Some(name), liar, &Ack { seq });
@@ -92,7 +92,7 @@ fn no_relay_can_answer_as_the_target_nor_as_another_relay() {
     assert_eq!(bench.node.metrics().probes_failed, 1);
 }
 
-/// One of them may lie.
+/// One relay may lie.
 #[test]
 fn more_relays_must_reach_a_member_than_not() {
     for (acks, nacks, state) in [
@@ -113,9 +113,9 @@ fn more_relays_must_reach_a_member_than_not() {
     }
 }
 
-/// A relay that lies would keep a member without updates that no datagram reaches.
+/// A lying relay would keep a member that no datagram reaches without updates.
 #[test]
-fn a_member_that_answers_by_stream_alone_again_and_again_is_sent_streams_whatever_relays_say() {
+fn a_member_that_answers_again_and_again_by_stream_alone_is_sent_streams_despite_acks_of_relays() {
     for (acks, rounds) in [(0, 1), (1, 8), (3, 8)] {
         let mut bench = Bench::new(4);
         let mut answered = HashMap::<String, u32>::new();
@@ -159,8 +159,8 @@ fn a_stall_puts_off_every_verdict_by_its_length() {
     }
 }
 
-/// A confirmation makes the timeout shorter than what has been waited already. The verdict falls at once then, and nobody was
-/// held up.
+/// A confirmation makes the timeout shorter than the time already waited. The verdict then falls at once, and this is no
+/// stall.
 #[test]
 fn a_confirmation_that_comes_late_is_no_stall() {
     let mut bench = Bench::new(8);
@@ -173,8 +173,8 @@ fn a_confirmation_that_comes_late_is_no_stall() {
     assert_eq!(bench.node.metrics().stalls, 0);
 }
 
-/// An insider raises the identity of a dead member once a second. `probes`: whether this node probes; in a large cluster its
-/// turn may be far off.
+/// An insider raises the identity of a dead member once a second. `probes`: whether this node probes the member; in a large
+/// cluster its turn may be far off.
 #[test]
 fn a_suspicion_under_ever_greater_identities_ends_all_the_same() {
     for probes in [true, false] {
@@ -202,7 +202,7 @@ fn a_suspicion_under_ever_greater_identities_ends_all_the_same() {
     }
 }
 
-/// Its refutations come too late each time: a greater identity is accused already.
+/// The member's refutations come too late each time: a greater identity is accused already.
 #[test]
 fn a_node_that_answers_all_the_time_is_not_declared_failed_under_ever_greater_identities() {
     let mut bench = Bench::new(8);
@@ -214,7 +214,7 @@ fn a_node_that_answers_all_the_time_is_not_declared_failed_under_ever_greater_id
     }
 }
 
-/// Who refutes and is suspected again has the whole time to refute again.
+/// A member that refutes and is suspected again has the whole time to refute again.
 #[test]
 fn a_suspicion_under_a_greater_identity_starts_anew_soon_after_the_first() {
     let mut bench = Bench::new(8);
@@ -248,7 +248,7 @@ fn a_node_with_trouble_of_its_own_declares_no_member_failed_that_it_alone_suspec
     }
 }
 
-/// Others that have found out may gossip to this node no more.
+/// Members that know of the departure may have stopped gossiping about it to this node.
 #[test]
 fn a_node_that_accuses_a_member_alone_asks_others_for_their_tables() {
     for (confirmed, asks) in [(false, true), (true, false)] {
@@ -289,10 +289,10 @@ fn a_failed_member_is_tried_for_ever_and_never_more_than_the_longest_delay_apart
     assert!((288..=490).contains(&tried), "{tried}: it backs off");
 }
 
-/// Whether rounds of gossip go to m2, which failed so many seconds ago.
+/// Whether rounds of gossip go to m2, which failed this many seconds ago.
 fn tells_a_failed_member(seconds: u64) -> bool {
     let mut bench = Bench::new(2);
-    // Neither probes nor tries of failed members: what is sent is gossip.
+    // The node sends neither probes nor reconnect pings, only gossip.
     bench.node.phase = Phase::Starting;
     bench.receive(&failed("m2", 0));
     bench.node.updates.clear();

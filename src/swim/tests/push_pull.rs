@@ -1,4 +1,4 @@
-//! When tables are exchanged, and what an exchange may cost.
+//! When tables are exchanged, and the cost of an exchange.
 
 use super::{
     super::{Config, Node, Output, Start, StreamFailure, StreamId, StreamKind, StreamStep},
@@ -11,7 +11,7 @@ use crate::wire::{
     packet::{Header, Writer},
 };
 
-/// Unlike any table's.
+/// A digest that differs from every table's.
 const OTHER: Digest = Digest { digest: 12345 };
 
 #[test]
@@ -38,13 +38,13 @@ fn no_more_than_four_exchanges_of_our_own_are_under_way() {
     let mut bench = Bench::new(6);
     for i in 1..=6 {
         bench.receive_from(addr(i), &OTHER);
-        // Nobody answers in them, and their time is not up yet.
+        // No member answers in the streams, and their time is not up yet.
         bench.now = bench.now + millis(1500);
     }
     assert_eq!((bench.opened().len(), bench.node.metrics().refused_streams), (4, 2));
 }
 
-/// Whoever accepts them and is silent would hold all.
+/// A member that accepts exchanges and is silent would hold all of them.
 #[test]
 fn one_exchange_of_our_own_is_under_way_with_each_member() {
     let mut bench = Bench::new(3);
@@ -57,7 +57,7 @@ fn one_exchange_of_our_own_is_under_way_with_each_member() {
     assert_eq!((opened, bench.node.metrics().refused_streams), (vec![addr(1), addr(2)], 0));
 }
 
-/// An exchange that finds the tables equal after all.
+/// Runs an exchange that finds the tables equal.
 fn find_equal(bench: &mut Bench, stream: StreamId) {
     let mut frame = Vec::new();
     assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
@@ -66,7 +66,7 @@ fn find_equal(bench: &mut Bench, stream: StreamId) {
 
 /// A seed that is no member, or one under another address, is tried for as long as a node runs.
 #[test]
-fn who_joins_again_compares_tables_and_a_newcomer_gets_the_whole() {
+fn a_node_that_joins_again_compares_tables_and_a_newcomer_gets_the_whole() {
     let start = Start { addr: addr(0), epoch: EPOCH, seed: 1, tags: Tags::default() };
     let newcomer = Bench { node: Node::new(Config::lan("me"), start, ORIGIN), now: ORIGIN };
     for (mut bench, compares) in [(Bench::new(2), true), (newcomer, false)] {
@@ -123,16 +123,16 @@ fn an_exchange_that_teaches_something_brings_the_next_one_back() {
     let (tenths, stream) = quiet_time(&mut bench);
     assert!(tenths > 100, "{tenths}");
     learn_from(&mut bench, stream, "m1", 1);
-    // The pause that was set when it began is served, and the next is the shortest.
+    // The pause that was set when the exchange began is over, and the next one is the shortest.
     let (_, stream) = quiet_time(&mut bench);
     find_equal(&mut bench, stream);
     let (tenths, _) = quiet_time(&mut bench);
     assert_eq!(tenths, 20);
 }
 
-/// A member whose digest never agrees is alone with that.
+/// A digest that never agrees puts off only its own member's exchanges.
 #[test]
-fn a_digest_that_never_agrees_keeps_nobody_else_from_an_exchange() {
+fn a_digest_that_never_agrees_does_not_block_exchanges_with_other_members() {
     let mut bench = Bench::new(3);
     for _ in 0..9 {
         let (_, stream) = quiet_time(&mut bench);
@@ -145,9 +145,9 @@ fn a_digest_that_never_agrees_keeps_nobody_else_from_an_exchange() {
     assert_eq!(bench.opened().len(), 1, "of another member it counts");
 }
 
-/// Whoever refuses them, or sits them out, tells its digest for nothing.
+/// A member that refuses exchanges, or lets them time out, gets no further ones for its digests.
 #[test]
-fn exchanges_that_fail_are_put_off_like_those_that_teach_nothing() {
+fn exchanges_that_fail_are_put_off_like_exchanges_that_teach_nothing() {
     let mut bench = Bench::new(2);
     let mut waits = Vec::new();
     for _ in 0..8 {
@@ -156,7 +156,7 @@ fn exchanges_that_fail_are_put_off_like_those_that_teach_nothing() {
         bench.node.handle_stream_failure(bench.now, stream, StreamFailure::Refused);
     }
     assert!(waits.is_sorted() && waits[7] >= 300, "{waits:?}");
-    // What this node did not try says nothing.
+    // An exchange that this node did not try says nothing.
     let mut bench = Bench::new(2);
     for _ in 0..8 {
         let (tenths, stream) = quiet_time(&mut bench);
@@ -166,17 +166,17 @@ fn exchanges_that_fail_are_put_off_like_those_that_teach_nothing() {
 }
 
 #[test]
-fn a_digest_that_opens_nothing_takes_nobodys_turn() {
+fn a_digest_that_opens_no_exchange_does_not_delay_other_members() {
     let mut bench = Bench::new(3);
     bench.receive_from(addr(1), &OTHER);
     assert_eq!(bench.opened().len(), 1);
-    // It is silent in that one.
+    // The member is silent in that exchange.
     bench.now = bench.now + millis(2500);
     bench.receive_from(addr(1), &OTHER).receive_from(addr(2), &OTHER);
     assert_eq!(bench.opened().into_iter().map(|(_, to)| to).collect::<Vec<_>>(), [addr(2)]);
 }
 
-/// An exchange in which a member raises its own incarnation: it changes this node's table.
+/// Runs an exchange in which a member raises its own incarnation, so this node's table changes.
 fn learn_from(bench: &mut Bench, stream: StreamId, name: &str, incarnation: u64) {
     let (mut frame, i) = (Vec::new(), name[1..].parse().expect("m1, m2 …"));
     assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
@@ -187,7 +187,7 @@ fn learn_from(bench: &mut Bench, stream: StreamId, name: &str, incarnation: u64)
     bench.node.updates.clear();
 }
 
-/// m1 has something new in each exchange, and tells its digest all the time; m2 now and then.
+/// m1 has a change in each exchange, and sends its digest all the time; m2 sends one now and then.
 #[test]
 fn a_flood_of_digests_does_not_take_every_turn() {
     let mut bench = Bench::new(3);
@@ -207,7 +207,7 @@ fn a_flood_of_digests_does_not_take_every_turn() {
     assert!(begun[1] >= 5, "{begun:?} in 20 seconds");
 }
 
-/// Tables that never become equal, whoever says so, are not exchanged all the time.
+/// Tables that never become equal are not exchanged all the time, whichever members send the digests.
 #[test]
 fn digests_of_many_that_never_agree_are_put_off_for_all() {
     let mut bench = Bench::new(40);
@@ -253,7 +253,7 @@ fn a_node_swamped_with_updates_tells_its_digest_all_the_same() {
     }
 }
 
-/// A frame as large as frames may be, with nothing in it that anybody knows.
+/// The largest frame, full of unknown sections.
 fn largest_frame() -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut frame = Writer::new(&mut bytes, Header::anonymous(hash::cluster("default")), 32 * 1024);
@@ -292,7 +292,7 @@ fn a_stream_that_is_idle_is_closed_when_its_time_is_up() {
     }
 }
 
-/// Updates about those that start at the same time may pass a node by.
+/// Updates about nodes that start at the same time may miss a node.
 #[test]
 fn a_node_that_goes_live_in_a_small_cluster_exchanges_tables_a_few_times_soon() {
     for (others, exchanges) in [(3, 3), (63, 3), (64, 0)] {

@@ -1,4 +1,4 @@
-//! How joins race: many dead addresses, few live ones, names that are still looked up.
+//! How joins race: many dead addresses, few live ones, and names whose look-up is under way.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -11,12 +11,12 @@ use super::{
 };
 use crate::wire::{Tags, message::End};
 
-/// A node and the streams that it opens, of which the test decides what becomes.
+/// A node and its streams, whose results the test decides.
 struct Rig {
     node: Node,
     now: Time,
     open: BTreeMap<StreamId, SocketAddr>,
-    /// How many were open at a time.
+    /// The most streams that were open at the same time.
     most: usize,
     tried: Vec<SocketAddr>,
     done: Vec<(u64, Result<usize, JoinProblem>)>,
@@ -61,7 +61,7 @@ impl Rig {
         self.most = self.most.max(self.open.len());
     }
 
-    /// Lets time pass until an end comes or a condition holds; returns how much.
+    /// Lets time pass until a join ends or a condition holds. Returns the time that passed.
     fn until(&mut self, limit: Duration, mut holds: impl FnMut(&mut Self) -> bool) -> Duration {
         let (begin, end) = (self.now, self.now + limit);
         self.settle();
@@ -77,7 +77,7 @@ impl Rig {
         self.open.iter().find(|(_, addr)| **addr == to).map(|(stream, _)| *stream)
     }
 
-    /// Whoever lives there answers a whole exchange.
+    /// The peer at an address answers a whole exchange.
     fn answer(&mut self, to: SocketAddr) -> bool {
         let Some(stream) = self.stream_to(to) else { return false };
         let mut frame = Vec::new();
@@ -98,7 +98,7 @@ fn addrs(range: std::ops::Range<usize>) -> Vec<SocketAddr> {
 fn one_live_address_among_forty_silent_ones_is_joined_within_three_seconds() {
     for shift in 0..20 {
         let mut rig = Rig::new();
-        // Other draws, other orders.
+        // Further random draws give another order.
         (0..shift).for_each(|ticket| rig.node.join(rig.now, 1000 + ticket, &[addr(0), addr(0)]));
         rig.node.join(rig.now, 7, &addrs(1..42));
         let took = rig.until(secs(60), |rig| rig.answer(addr(41)) && !rig.done.is_empty());
@@ -146,7 +146,7 @@ fn an_address_that_is_slow_to_answer_has_its_whole_time_unless_others_wait() {
 }
 
 #[test]
-fn no_more_are_tried_than_are_needed_and_those_that_refuse_are_replaced_at_once() {
+fn a_join_tries_no_more_addresses_than_it_needs_and_replaces_refusing_ones_at_once() {
     let mut rig = Rig::new();
     rig.node.join(rig.now, 1, &addrs(1..42));
     rig.settle();
@@ -158,7 +158,7 @@ fn no_more_are_tried_than_are_needed_and_those_that_refuse_are_replaced_at_once(
     }
     rig.settle();
     assert_eq!((rig.tried.len(), rig.open.len()), (6, 3));
-    // One of them answers, and takes long with its table: nobody else is bothered.
+    // One address answers, and its table takes long: no further address is tried.
     let stream = *rig.open.keys().next().unwrap();
     rig.node.handle_frame(
         rig.now,
@@ -170,7 +170,7 @@ fn no_more_are_tried_than_are_needed_and_those_that_refuse_are_replaced_at_once(
 }
 
 #[test]
-fn once_enough_are_reached_those_that_are_silent_are_withdrawn() {
+fn silent_attempts_are_withdrawn_once_enough_addresses_have_answered() {
     let mut rig = Rig::new();
     rig.node.join(rig.now, 1, &addrs(1..42));
     rig.until(millis(600), |_| false);
@@ -190,7 +190,7 @@ fn a_name_that_is_still_looked_up_delays_no_address() {
     rig.settle();
     assert!(rig.answer(addr(1)));
     assert_eq!(rig.done, [(1, Ok(1))]);
-    // What is found later is tried as well.
+    // Addresses that are found later are tried as well.
     rig.node.handle_lookup(rig.now, JoinOrigin::Ticket { ticket: 1 }, &[addr(1), addr(2)], 0);
     rig.settle();
     assert_eq!(rig.tried, [addr(1), addr(2)]);
@@ -218,7 +218,7 @@ fn a_join_has_not_failed_before_its_last_look_up() {
 }
 
 #[test]
-fn seeds_whose_look_ups_never_end_are_looked_up_again_and_what_is_found_late_is_tried() {
+fn seeds_whose_look_ups_never_end_are_looked_up_again_and_late_addresses_are_tried() {
     let mut rig = Rig::new();
     rig.node.seek_seeds(rig.now);
     rig.until(millis(10), |rig| !rig.asked.is_empty());
@@ -230,7 +230,7 @@ fn seeds_whose_look_ups_never_end_are_looked_up_again_and_what_is_found_late_is_
     assert_eq!(rig.tried, [addr(3)]);
 }
 
-/// Its own name is found, that of another seed is not: whether there is a cluster is not known.
+/// The look-up finds this node itself, and that of another seed fails: so it is unknown whether there is a cluster.
 #[test]
 fn a_node_that_finds_itself_alone_hides_no_look_up_that_failed_and_looks_again_soon() {
     for (others, result) in [(0, Ok(0)), (1, Err(JoinProblem::NoAddress))] {

@@ -1,4 +1,4 @@
-//! How a node learns how it is seen.
+//! How a node learns how others see it.
 
 use super::{
     super::{Config, Event, JoinProblem, ReachProblem},
@@ -20,7 +20,7 @@ fn is_unreached(event: &Event, at: usize) -> bool {
     matches!(event, Event::ReachabilityLost { problem: ReachProblem::Unreachable { addr: there, .. } } if *there == addr(at))
 }
 
-/// What a ping of m1 with these messages behind it, from an address, is answered with.
+/// The answer to a ping of m1, from an address, with these messages behind it.
 fn answer_to(
     bench: &mut Bench,
     from: std::net::SocketAddr,
@@ -83,10 +83,10 @@ fn a_node_that_sends_through_a_translator_learns_its_address_and_has_no_problem(
 }
 
 #[test]
-fn a_node_that_advertises_an_address_that_nobody_reaches_is_told_and_its_join_failed() {
+fn a_node_that_advertises_an_unreachable_address_is_told_and_its_join_fails() {
     for seed in 1..5 {
         let mut world = converged(seed, 5);
-        // Or what it sends would open its firewall for the answers.
+        // Otherwise the node's own packets would open its firewall for the answers.
         world.map_source(5, Nat::FullCone, 0);
         let odd = world.start(Config::lan("odd"), addr(5), vec![]);
         world.close(odd, true);
@@ -122,7 +122,7 @@ fn a_healthy_cluster_has_no_problem_and_looks_for_none() {
         let before: u64 = (0..n).map(|host| world.node(host).metrics().syncs).sum();
         world.run_for(secs(300));
         let syncs = (0..n).map(|host| world.node(host).metrics().syncs).sum::<u64>() - before;
-        // Two sides count each, every thirty seconds.
+        // Both sides count an exchange; each member begins one in thirty seconds.
         assert!(syncs as usize <= 2 * 14 * n, "{syncs} exchanges of {n}");
         for host in 0..n {
             assert_eq!(problems(&world, host), Vec::<&Event>::new());

@@ -1,4 +1,5 @@
-//! The recorder: what waits is bounded, what is lost is said, and a state that does not fit ends it.
+//! The recorder: waiting chunks are bounded, lost inputs are recorded as lost, and a state that does not fit ends a
+//! recording.
 
 use std::{
     io::Cursor,
@@ -18,7 +19,7 @@ use crate::{
 
 type Taken = Arc<Mutex<Vec<Chunk>>>;
 
-/// Records a node in segments of so many bytes; the sink takes chunks while `open` says so.
+/// Records a node in segments of `size` bytes; the sink takes chunks while `open` is true.
 fn record(bench: &mut Bench, size: usize, open: &Arc<Mutex<bool>>) -> Taken {
     let taken = Taken::default();
     let (sink, open) = (Arc::clone(&taken), Arc::clone(open));
@@ -34,7 +35,7 @@ fn record(bench: &mut Bench, size: usize, open: &Arc<Mutex<bool>>) -> Taken {
 }
 
 #[test]
-fn what_the_sink_does_not_take_is_bounded_and_the_loss_is_said() {
+fn inputs_that_the_sink_does_not_take_are_bounded_and_their_loss_is_recorded() {
     let (mut bench, open) = (Bench::new(3), Arc::new(Mutex::new(false)));
     let taken = record(&mut bench, 64 << 10, &open);
     let datagram = [7; 1000];
@@ -55,9 +56,9 @@ fn what_the_sink_does_not_take_is_bounded_and_the_loss_is_said() {
     assert_eq!((beginning.gap, beginning.lost, last.index), (true, lost, 0));
 }
 
-/// Whatever limit the file has.
+/// The limit of the file does not matter.
 #[test]
-fn what_waits_for_a_disk_stays_below_sixteen_mebibytes() {
+fn chunks_that_wait_for_a_disk_hold_about_sixteen_mebibytes() {
     let (mut bench, open) = (Bench::new(3), Arc::new(Mutex::new(false)));
     let _taken = record(&mut bench, 1 << 30, &open);
     for _ in 0..20_000 {
@@ -77,7 +78,7 @@ fn a_state_that_does_not_fit_ends_the_recording() {
     assert_eq!(taken.lock().unwrap().len(), 1);
 }
 
-/// What waited is handed over before the mark that says so.
+/// The waiting chunks are handed over before the mark that ends the recording.
 #[test]
 fn a_state_that_has_grown_too_large_while_the_sink_is_closed_ends_the_recording_with_all_that_waits() {
     let (mut bench, open) = (Bench::new(3), Arc::new(Mutex::new(false)));
@@ -113,9 +114,9 @@ fn the_state_of_a_node_whose_members_all_failed_fits_in_the_smallest_file() {
     assert!(bytes < 128 << 10, "{bytes}");
 }
 
-/// A disk that is too slow at times: what is recorded around the losses is replayed, from every segment.
+/// The disk is too slow at times: every segment is replayed, up to a loss and after it.
 #[test]
-fn what_is_recorded_around_losses_is_replayed() {
+fn a_recording_with_losses_is_replayed_around_them() {
     let mut losses = 0;
     for seed in 0..12 {
         let mut bench = Bench::new(8);

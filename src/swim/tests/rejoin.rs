@@ -1,4 +1,4 @@
-//! A node that starts anew looks for the members of its earlier life, and believes nothing of what it remembers.
+//! A node that starts anew contacts the members of its earlier life, and believes nothing of what it remembers.
 
 use std::net::SocketAddr;
 
@@ -16,14 +16,14 @@ fn past(epoch: u64, members: &[(&str, SocketAddr)]) -> EarlierLife {
     EarlierLife::new(epoch, members.iter().map(|(name, addr)| ((*name).into(), *addr)))
 }
 
-/// A node that starts at `addr(0)` and remembers these.
+/// A node that starts at `addr(0)` with this memory.
 fn starts(config: Config, past: &EarlierLife) -> Bench {
     let mut bench = Bench { node: Node::new(config, Start::new(addr(0), EPOCH, 1), ORIGIN), now: ORIGIN };
     bench.node.rejoin(ORIGIN, past);
     bench
 }
 
-/// Where streams of a kind were opened to, in order.
+/// The destinations of the streams of a kind, in order.
 fn opened(bench: &mut Bench, kind: StreamKind) -> Vec<(StreamId, SocketAddr)> {
     let outputs = std::iter::from_fn(|| bench.node.poll_output());
     let mut opened: Vec<_> = outputs
@@ -36,7 +36,7 @@ fn opened(bench: &mut Bench, kind: StreamKind) -> Vec<(StreamId, SocketAddr)> {
     opened
 }
 
-/// Whoever was called tells an empty table, and takes ours.
+/// The called member tells an empty table, and takes this node's.
 fn answer(bench: &mut Bench, stream: StreamId) {
     bench.node.stream_began(bench.now, stream);
     let mut frame = Vec::new();
@@ -48,12 +48,12 @@ fn answer(bench: &mut Bench, stream: StreamId) {
 }
 
 #[test]
-fn those_remembered_are_no_members() {
+fn remembered_members_are_not_listed() {
     let mut bench = starts(Config::lan("me"), &past(1, &[("a", addr(1)), ("b", addr(2))]));
     bench.pass(secs(60));
     assert_eq!((bench.node.members().len(), bench.node.metrics().departed_members), (1, 0));
     assert_eq!(bench.kinds(), ["joined"], "of itself");
-    // No verdict of others about them is doubted, either.
+    // Nor are verdicts of others about them doubted.
     bench.sync(gone("a", 0, false, 0));
     bench.sync(Message::Alive(alive("b", 0, addr(9))));
     assert_eq!(bench.member("b").map(|b| b.addr), Some(addr(9)));
@@ -72,11 +72,11 @@ fn the_seeds_have_a_head_start_and_then_three_that_are_remembered_are_joined() {
     let tried = opened(&mut bench, StreamKind::Join);
     assert_eq!(tried.len(), 3, "{tried:?}");
     assert!(tried.iter().all(|(_, tried)| members.iter().any(|(_, addr)| addr == tried)), "{tried:?}");
-    // One that answers ends it.
+    // One answer ends it.
     answer(&mut bench, tried[0].0);
     let outputs: Vec<_> = std::iter::from_fn(|| bench.node.poll_output()).collect();
     assert!(outputs.contains(&Output::RejoinTried { result: Ok(1) }), "{outputs:?}");
-    // As of seeds, three are to be reached if they can be; but none is tried twice.
+    // As with seeds, the node contacts three if it can, but none twice.
     let mut open: Vec<_> = bench.node.streams.opened.keys().copied().collect();
     let mut count = tried.len();
     while let Some(stream) = open.pop() {
@@ -91,7 +91,7 @@ fn the_seeds_have_a_head_start_and_then_three_that_are_remembered_are_joined() {
 }
 
 #[test]
-fn while_nobody_answers_they_are_tried_again_and_again_with_back_off() {
+fn silent_remembered_members_are_tried_again_and_again_with_back_off() {
     let mut bench = starts(Config::lan("me"), &past(1, &[("a", addr(1))]));
     let (mut tries, mut failures) = (Vec::new(), 0);
     while tries.len() < 14 {
@@ -143,7 +143,7 @@ fn addresses_that_no_other_can_have_are_not_tried() {
 }
 
 #[test]
-fn more_than_there_is_room_for_are_left_out() {
+fn remembered_members_beyond_the_bound_are_left_out() {
     let mut config = Config::lan("me");
     config.max_reconnects = 5;
     let members: Vec<(String, _)> = (1..90).map(|i| (format!("m{i}"), addr(i))).collect();
@@ -155,7 +155,7 @@ fn more_than_there_is_room_for_are_left_out() {
 }
 
 #[test]
-fn the_epoch_is_later_than_the_last_one_whatever_the_clock_says() {
+fn the_epoch_is_later_than_the_last_one_even_if_the_clock_is_behind() {
     let epoch_after = |past_epoch| {
         let bench = starts(Config::lan("me"), &past(past_epoch, &[]));
         bench.node.local().identity.epoch
@@ -164,13 +164,13 @@ fn the_epoch_is_later_than_the_last_one_whatever_the_clock_says() {
     assert_eq!(epoch_after(EPOCH - 1), EPOCH);
     assert_eq!(epoch_after(EPOCH), EPOCH + 1);
     assert_eq!(epoch_after(EPOCH + 1_000_000), EPOCH + 1_000_001);
-    // No life ever had it.
+    // No life can have had this epoch.
     assert_eq!(epoch_after(u64::MAX), EPOCH);
     assert_eq!(epoch_after((1 << 62) + (1 << 43)), EPOCH);
 }
 
 #[test]
-fn those_that_are_not_met_are_tried_like_failed_members_until_they_are() {
+fn remembered_members_are_pinged_like_failed_ones_until_they_are_met() {
     let mut bench = Bench::new(1);
     bench.node.rejoin(bench.now, &past(1, &[("a", addr(5)), ("b", addr(6)), ("c", addr(7))]));
     bench.sync(Message::Alive(alive("b", 0, addr(8))));
@@ -185,9 +185,10 @@ fn those_that_are_not_met_are_tried_like_failed_members_until_they_are() {
     assert!(!pinged.contains(&addr(7)), "it has left");
 }
 
-/// Raised by a lie while its clock was years ahead, an epoch would keep the node out until the clocks of others got there.
+/// A forged claim raised the epoch while the node's clock was years ahead. Going on from it would keep the node out until
+/// the clocks of others got there.
 #[test]
-fn an_epoch_that_nobody_can_have_accepted_is_not_gone_on_from() {
+fn an_epoch_that_no_member_can_have_accepted_is_not_continued() {
     let latest = starts(Config::lan("me"), &past(0, &[])).node.latest_epoch();
     let day = 24 * 3600 * 1000;
     for (epoch, goes_on) in [(EPOCH + 5, true), (latest, true), (latest + 1, false), (latest + day, false)] {

@@ -1,4 +1,4 @@
-//! Removing a member that failed, and what comes of it.
+//! Removing a failed member, and the effects.
 
 use std::collections::BTreeSet;
 
@@ -57,7 +57,7 @@ fn the_table_of_claims_that_a_member_was_removed() {
         (Failed, true, 5, None, &["left", "reaped"], true),
         (Failed, true, 6, None, &["left", "reaped"], true),
         (Left, false, 4, Some((Left, 5)), &[], false),
-        // Who said first that it left, and why, is not asked.
+        // A further claim does not change who removed it.
         (Left, false, 5, Some((Left, 5)), &[], false),
         (Left, false, 6, Some((Left, 6)), &[], true),
         (Left, true, 4, Some((Left, 5)), &[], false),
@@ -108,10 +108,10 @@ fn a_removed_member_has_left_or_is_listed_no_longer_and_says_who_removed_it() {
     assert!(events[0].to_string().ends_with(", by me"), "{}", events[0]);
     assert_eq!(bench.member("m2").as_ref(), Some(member));
     assert!(bench.has_news("m2"));
-    // Again: nothing new.
+    // A second removal changes nothing.
     bench.node.remove(bench.now, "m2", Removal::Leave).unwrap();
     assert_eq!((bench.kinds().len(), bench.has_news("m2")), (0, false));
-    // It may still be reaped.
+    // A member that was declared left may still be reaped.
     bench.node.remove(bench.now, "m2", Removal::Reap).unwrap();
     assert_eq!((bench.kinds(), bench.standing("m2")), (vec!["reaped"], None));
     assert!(bench.has_news("m2"));
@@ -121,14 +121,14 @@ fn a_removed_member_has_left_or_is_listed_no_longer_and_says_who_removed_it() {
     assert!(said.contains("removed, by this node"), "{said}");
     let metrics = bench.node.metrics();
     assert_eq!((metrics.member_removals, metrics.member_leaves, metrics.member_failures), (1, 0, 1));
-    // Back by a greater identity, as ever.
+    // It comes back by a greater identity, as always.
     bench.receive(&alive("m2", 5, addr(2)));
     assert_eq!(bench.standing("m2"), None);
     bench.receive(&alive("m2", 6, addr(2)));
     assert_eq!(bench.member("m2").map(|member| (member.state, member.removed_by)), Some((Alive, None)));
 }
 
-/// What the packets say of m2 having left.
+/// The claims in packets that m2 has left.
 fn told(packets: &[Vec<u8>]) -> BTreeSet<String> {
     let mut told = BTreeSet::new();
     for packet in packets {
@@ -189,7 +189,8 @@ fn a_table_says_who_removed_a_member_and_that_it_is_to_be_reaped() {
     }
 }
 
-/// Whoever says first that it failed, or left, takes its time to refute from it no more than whoever does not.
+/// A sender that first claims that a member failed, or left, and then that it is to be reaped, does not shorten the member's
+/// time to refute.
 #[test]
 fn a_member_that_has_just_departed_has_time_to_refute_before_it_is_hidden() {
     for first in [Message::Failed(failed("m2", 0)), Message::Left(left("m2", 0))] {
@@ -202,7 +203,7 @@ fn a_member_that_has_just_departed_has_time_to_refute_before_it_is_hidden() {
     }
 }
 
-/// Who lies could else make a majority smaller: a peer that has left counts, and a tombstone does not.
+/// Otherwise a liar could lower the majority: a peer that has left counts, and a tombstone does not.
 #[test]
 fn a_live_member_that_is_said_to_be_reaped_has_time_to_refute_before_it_is_hidden() {
     for refutes in [false, true] {
@@ -214,7 +215,7 @@ fn a_live_member_that_is_said_to_be_reaped_has_time_to_refute_before_it_is_hidde
             bench.receive(&alive("m2", 6, addr(2)));
             assert_eq!(bench.standing("m2"), Some((Alive, 6)));
         }
-        // Nobody answers here, so that others fail meanwhile.
+        // No member answers here, so others fail meanwhile.
         bench.pass(secs(if refutes { 28 } else { 29 }));
         assert!(!bench.kinds().contains(&"reaped"));
         bench.pass(secs(2));
@@ -222,7 +223,7 @@ fn a_live_member_that_is_said_to_be_reaped_has_time_to_refute_before_it_is_hidde
     }
 }
 
-/// Of two that know the same live members, and of whom one knows of a removal, only those that were removed go over the wire.
+/// Two nodes know the same live members, and one of them knows of a removal: only the removed members go over the wire.
 #[test]
 fn an_exchange_for_a_removal_alone_exchanges_the_removed_members_alone() {
     let mut bench = with_m2(Failed);
@@ -245,7 +246,7 @@ fn an_exchange_for_a_removal_alone_exchanges_the_removed_members_alone() {
         });
     }
     assert_eq!(kinds, ["digests", "m2", "end"]);
-    // Who knows the same has nothing to tell.
+    // A node that knows the same has nothing to tell.
     let removals = bench.node.table.removals_digest();
     assert_ne!(removals, 0);
     let stream = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
@@ -255,14 +256,14 @@ fn an_exchange_for_a_removal_alone_exchanges_the_removed_members_alone() {
     let mut same = false;
     messages(&frame, |message| same |= matches!(message, Message::Same(_)));
     assert!(same);
-    // A leave of its own is in no digest but that of the live.
+    // A leave without removal changes only the digest of the live members.
     bench.receive(&left("m3", 0));
     assert_eq!(bench.node.table.removals_digest(), removals);
 }
 
-/// A tombstone of an unknown name is passed on in tables with all that was said of it.
+/// Tables pass on the tombstone of an unknown name with all that is known of it.
 #[test]
-fn of_an_unknown_name_it_is_remembered_that_it_was_removed() {
+fn the_removal_of_an_unknown_name_is_remembered() {
     let mut bench = Bench::new(1);
     let claim = message::Left { removed: Some(Removed { by: "m1", reap: true }), ..left("x", 3) };
     bench.receive(&claim).receive(&alive("x", 3, addr(9)));
@@ -271,7 +272,7 @@ fn of_an_unknown_name_it_is_remembered_that_it_was_removed() {
     assert_eq!(bench.node.table.get(id).removed.as_deref().map(|removed| removed.told()), claim.removed);
 }
 
-/// Its answer comes when it was removed already: it is asked for its table, hears that it was removed, and refutes.
+/// The member's answer comes when it was removed already: it is asked for its table, hears of the removal, and refutes.
 #[test]
 fn a_member_that_answers_a_reconnect_after_it_was_removed_learns_of_it() {
     let mut bench = Bench::new(1);
@@ -304,7 +305,7 @@ fn a_member_that_answers_a_reconnect_after_it_was_removed_learns_of_it() {
     assert_eq!(bench.standing("m2"), Some((Alive, 6)));
 }
 
-/// All others declare the last of `n` failed, and n0 removes it while it is cut off.
+/// All others declare the last of `n` nodes failed, and n0 removes it while it is cut off.
 fn cut_off_and_removed(seed: u64, n: usize, removal: Removal) -> World {
     let mut world = converged(seed, n);
     let others: Vec<_> = (0..n - 1).collect();
@@ -338,7 +339,7 @@ fn a_member_that_lives_after_all_is_back_within_a_round_trip_of_hearing_that_it_
 }
 
 #[test]
-fn all_learn_who_removed_it_also_those_that_were_cut_off_meanwhile() {
+fn all_members_learn_who_removed_a_member_even_after_a_partition() {
     for (seed, removal) in [(5, Removal::Leave), (6, Removal::Reap)] {
         let mut world = converged(seed, 6);
         // n4 is cut off, n5 is dead.
@@ -357,7 +358,7 @@ fn all_learn_who_removed_it_also_those_that_were_cut_off_meanwhile() {
             let expected = (removal == Removal::Leave).then(|| (Left, Some("n0".into())));
             assert_eq!(n5.map(|n5| (n5.state, n5.removed_by)), expected, "host {host}");
         }
-        // It never shows again while that is remembered, and it may come back by a new life.
+        // It is never listed again while the removal is remembered, and a new life may come back.
         world.run_for(secs(3600));
         let shown = |e: &Event| matches!(e, Event::Joined { member } if &*member.name == "n5");
         let times = |world: &World| {
@@ -369,7 +370,7 @@ fn all_learn_who_removed_it_also_those_that_were_cut_off_meanwhile() {
     }
 }
 
-/// Whoever kept the dead member as alive, because it was stopped all the while, does not bring it back.
+/// A member that slept, and still holds the dead member alive, does not bring it back.
 #[test]
 fn a_removed_dead_member_is_not_brought_back_by_one_that_slept() {
     for seed in 10..14 {
@@ -431,7 +432,7 @@ fn ten_thousand_removals_at_once_drain_within_two_minutes_and_none_returns() {
     }
 }
 
-/// The tombstone lasts for `forget_after` from the removal on, though it failed long before.
+/// The tombstone lasts for `forget_after` from the removal on, though the member failed long before.
 #[test]
 fn a_removed_member_is_remembered_from_its_removal_on() {
     let config = Config { forget_after: secs(1000), reap_failed_after: secs(900), ..Config::lan("me") };

@@ -1,4 +1,4 @@
-//! What random cases and schedules found, each in its shortest form and named after what should hold.
+//! Bugs that random cases and schedules found, each in its shortest form and named after the rule that it broke.
 
 use std::{sync::mpsc, thread, time::Duration};
 
@@ -19,8 +19,8 @@ use crate::{
     },
 };
 
-/// A failed member was due to be tried, and to be forgotten, when the node woke up days late: the ping that tries it
-/// said so with its standing, which was gone when the ping was written.
+/// A failed member was due to be tried, and to be forgotten, when the node woke up days late: the reconnect ping wrote the
+/// member's state, which was forgotten by then.
 #[test]
 fn a_node_that_wakes_days_late_can_still_reconnect_to_members_that_it_forgets() {
     let failed = Said { kind: 6, name: 2, addr: 7, claimed: Claimed::Incarnation(1), detail: 0 };
@@ -33,7 +33,7 @@ fn a_node_that_wakes_days_late_can_still_reconnect_to_members_that_it_forgets() 
     Case { config: 0, steps }.run();
 }
 
-/// The same among hosts: one was paused past the time after which another's failure is forgotten.
+/// The same in a cluster: one host was paused for longer than another's failure is remembered.
 #[test]
 fn a_node_that_was_paused_past_a_memory_of_seconds_goes_on() {
     let short = |name| {
@@ -47,7 +47,7 @@ fn a_node_that_was_paused_past_a_memory_of_seconds_goes_on() {
     }
 }
 
-/// Two joins under one ticket shared their counters.
+/// Two joins under one ticket had shared their counters.
 #[test]
 fn joins_that_share_a_ticket_are_counted_apart() {
     let steps =
@@ -88,7 +88,7 @@ fn seeds_that_are_resolved_while_others_are_tried_are_tried_too() {
     assert!(asked(&mut bench).contains(&addr(51)), "a seed that is known only later is tried");
 }
 
-/// An exchange that taught nothing was followed by a pause from the probe interval to the sync interval, which is less
+/// After an exchange that changed nothing, the pause was between the probe interval and the sync interval, which is shorter
 /// here.
 #[test]
 fn a_sync_interval_below_the_probe_interval_is_refused_or_works() {
@@ -105,7 +105,7 @@ fn a_sync_interval_below_the_probe_interval_is_refused_or_works() {
     bench.node.handle_frame(bench.now, stream, &packet_of(&Same {}));
 }
 
-/// Timers were set anew for the same moment, for ever.
+/// Timers were set anew for the same moment, without end.
 #[test]
 fn the_greatest_time_passes() {
     let (done, is_done) = mpsc::channel();
@@ -118,14 +118,14 @@ fn the_greatest_time_passes() {
     is_done.recv_timeout(secs(5)).expect("no timer fires for ever");
 }
 
-/// Whoever gave way was listed again by all when its other holder was gone, but did not take part: it probed nobody.
+/// A displaced node was listed again by all when the other holder was gone, but did not take part: it probed no member.
 #[test]
 fn a_displaced_node_takes_part_again_when_the_holder_is_gone() {
     use Fault::{Conflict, Crash, Heal, Restart};
     holds(59, 2, Config::wan, [(4037, Crash(0)), (5602, Conflict(0)), (1908, Restart(0)), (68_251, Heal)]);
 }
 
-/// A made-up member said that it had the name of another, and answered to it for a while.
+/// A made-up member claimed another's name, and answered to it for a while.
 #[test]
 fn a_node_displaced_by_a_made_up_member_takes_part_again_when_that_is_silent() {
     let (from, about) = (Who::Ghost(0), Who::Host(1));
@@ -140,11 +140,11 @@ fn a_node_displaced_by_a_made_up_member_takes_part_again_when_that_is_silent() {
 }
 
 #[test]
-fn of_many_that_leave_at_once_nobody_is_said_to_have_failed() {
+fn of_many_members_that_leave_at_once_none_is_declared_failed() {
     holds(73, 10, Config::local, [(10_905, Fault::LeaveTogether(vec![3, 4, 5, 6, 7, 9]))]);
 }
 
-/// An *alive* is believed 200 years ahead, and what is said against it 100: whoever is 101 ahead is never found dead.
+/// An Alive is believed 200 years ahead, and a claim against it 100: a made-up member 101 years ahead was never found dead.
 #[test]
 fn a_made_up_member_of_the_far_future_is_found_dead() {
     let alive =
@@ -159,7 +159,7 @@ fn a_member_whose_clock_is_far_ahead_is_found_dead_when_it_crashes() {
     holds(7, 10, Config::local, faults);
 }
 
-/// Each step is believed; together they lead to where nobody follows.
+/// Members believe each step, but the steps together lead to an epoch that no member follows.
 #[test]
 fn a_member_whose_clock_is_of_1970_sees_the_same_members_as_the_others() {
     let faults =
@@ -181,8 +181,8 @@ fn two_holders_of_one_life_are_one_when_the_partition_is_over() {
     holds(16_913, 8, |name| Theme::Everything.config(16_913, name), faults);
 }
 
-/// A life that began with a clock of 1970 took its name back from a other holder under the very identity that its past had used,
-/// with other tags.
+/// A life that began with a clock of 1970 took its name back from another holder under the identity that its past life had
+/// used, with other tags.
 #[test]
 fn two_lives_under_one_identity_are_seen_with_the_tags_of_the_one_that_lives() {
     let mut bench = Bench::new(1);
@@ -195,7 +195,8 @@ fn two_lives_under_one_identity_are_seen_with_the_tags_of_the_one_that_lives() {
     assert_eq!(bench.member("m2").unwrap().tags, Tags::default());
 }
 
-/// It answered pings after its leave. Who had slept until all others forgot that one took it to be alive, and told them.
+/// The node answered pings after its leave. A member that had slept until all others forgot it took it to be alive, and told
+/// them.
 #[test]
 fn a_node_that_left_and_still_runs_comes_back_to_no_view() {
     let mut world = World::new(7);
@@ -218,9 +219,9 @@ fn a_node_that_left_and_still_runs_comes_back_to_no_view() {
     assert_eq!([lists_it(0), lists_it(1)], [false; 2]);
 }
 
-/// Clocks beyond 2100 all gave the same epoch.
+/// Clocks beyond 2100 had all given the same epoch.
 #[test]
-fn a_node_that_left_with_a_clock_beyond_2100_starts_as_somebody_else() {
+fn a_node_that_left_with_a_clock_beyond_2100_starts_in_a_random_epoch() {
     let start = |seed| Start { addr: addr(0), epoch: 2 * LATEST, seed, tags: Tags::default() };
     let epochs = [1, 2, 3].map(|seed| {
         let node = Node::new(Config::lan("me"), start(seed), ORIGIN);
@@ -233,7 +234,7 @@ fn a_node_that_left_with_a_clock_beyond_2100_starts_as_somebody_else() {
     );
 }
 
-/// The same: somebody called the new life before it heard of the one that had left.
+/// The same: another member calls the new life before it hears of the one that left.
 #[test]
 fn a_node_that_left_with_a_clock_beyond_2100_does_not_come_back_when_it_is_called() {
     let mut world = World::new(1);
@@ -242,15 +243,15 @@ fn a_node_that_left_with_a_clock_beyond_2100_does_not_come_back_when_it_is_calle
     world.run_until("one view", secs(30), |world| world.all_see(2));
     world.leave_and_stop(1);
     world.run_for(secs(5));
-    // It knows nobody: it is the other that calls it.
+    // The node knows no member: the other node calls it.
     world.hosts[1].seeds = vec![addr(9)];
     world.restart_with_clock_off(1, 150 * YEAR as i64);
     world.join(0, 1, &[addr(1)]);
     world.run_until("one view", secs(30), |world| world.all_see(2));
 }
 
-/// The update of a leave died out before all had it, as updates may. Who suspected the leaver then was told nothing by those
-/// who knew, and declared it failed.
+/// The update of a leave died out before all had it, as updates may. A member that suspected the leaver was then told
+/// nothing by members that knew, and declared it failed.
 #[test]
 fn an_accuser_of_a_member_that_left_is_told_that_it_left() {
     let mut bench = Bench::new(3);
@@ -278,8 +279,8 @@ fn an_accuser_of_a_member_that_left_is_told_that_it_left() {
     assert_eq!(told(&mut bench), 0, "what it said later is not known");
 }
 
-/// Of a member that made room its identity is forgotten too, so an older update lists it as it was before. To remember it would
-/// keep an honest member out until it had something new to say, and cost room for made-up names.
+/// The identity of a member that made room is forgotten too, so an older update lists it as it was before. Remembering it
+/// would keep an honest member out until it had something new to say, and cost room for made-up names.
 #[test]
 fn a_node_that_was_forgotten_for_want_of_room_may_be_listed_as_it_was_before() {
     let mut bench = Bench::with(Config { max_members: 3, ..Config::lan("me") }, 1);

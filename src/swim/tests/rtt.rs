@@ -1,4 +1,4 @@
-//! How far members are, and in which order.
+//! Round-trip times of members, and the order by them.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn names(near: &[(Member, Rtt)]) -> Vec<&str> {
 }
 
 #[test]
-fn what_is_measured_is_the_way_there_and_back() {
+fn an_rtt_is_the_time_of_the_way_there_and_back() {
     let mut world = converged(1, 4);
     world.net.latency = Latency::Uniform(millis(20), millis(30));
     world.run_for(secs(60));
@@ -47,8 +47,8 @@ fn a_member_that_moved_is_measured_anew() {
     assert_eq!(bench.node.rtt(bench.now, "m2"), None);
 }
 
-/// Where all are equally near, a consumer that takes the first of the list would change with each sample, and all would take the
-/// same.
+/// Where all members are equally near, a consumer that takes the first of the list would change with each sample, and all
+/// consumers would take the same.
 #[test]
 fn on_a_quiet_lan_the_order_stays_and_each_node_prefers_another() {
     for seed in 0..5 {
@@ -63,7 +63,7 @@ fn on_a_quiet_lan_the_order_stays_and_each_node_prefers_another() {
             changes += last.iter().zip(&now).filter(|(before, after)| before != after).count();
             last = now;
         }
-        // Ten minutes, twelve nodes: once a minute would be 120.
+        // Once a minute would be 120 changes in ten minutes with twelve nodes.
         assert!(changes <= 12, "seed {seed}: {changes} changes");
         let mut first: Vec<_> =
             last.iter().map(|order| order.split(' ').next().unwrap_or_default()).collect();
@@ -75,7 +75,7 @@ fn on_a_quiet_lan_the_order_stays_and_each_node_prefers_another() {
 
 /// Two sites, 40 ms apart.
 #[test]
-fn a_node_that_is_on_the_same_site_is_nearer_whatever_single_datagrams_took() {
+fn members_on_the_same_site_are_nearer_despite_varying_latency() {
     let mut world = converged(7, 8);
     let site = |host: usize| host % 2;
     for a in 0..8 {
@@ -97,7 +97,7 @@ fn a_node_that_is_on_the_same_site_is_nearer_whatever_single_datagrams_took() {
     }
 }
 
-/// The way from one host to another beyond what each datagram takes.
+/// The latency between two hosts, beyond that of each datagram.
 type Distances = fn(usize, usize) -> Duration;
 
 const HOSTS: usize = 12;
@@ -106,13 +106,13 @@ fn apart((x, y): (f64, f64), (other_x, other_y): (f64, f64)) -> Duration {
     Duration::from_secs_f64(f64::hypot(x - other_x, y - other_y) / 1000.0)
 }
 
-/// Where a host is on a circle around the first, in milliseconds.
+/// The position of a host on a circle around the first, in milliseconds.
 fn on_circle(host: usize) -> (f64, f64) {
     let angle = std::f64::consts::TAU * host as f64 / (HOSTS - 1) as f64;
     if host == 0 { (0.0, 0.0) } else { (50.0 * angle.cos(), 50.0 * angle.sin()) }
 }
 
-/// Those by which Serf's coordinates are judged.
+/// The topologies by which Serf's coordinates are judged.
 const TOPOLOGIES: [(&str, Distances); 5] = [
     ("line", |a, b| millis(10) * a.abs_diff(b) as u32),
     ("grid", |a, b| {
@@ -122,12 +122,12 @@ const TOPOLOGIES: [(&str, Distances); 5] = [
     ("split", |a, b| millis(if a % 2 == b % 2 { 5 } else { 60 })),
     ("circle", |a, b| apart(on_circle(a), on_circle(b))),
     ("random", |a, b| {
-        // No places at all: the sides of a triangle may be of any length.
+        // Without positions: the triangle inequality need not hold.
         millis(fastrand::Rng::with_seed((a.min(b) * HOSTS + a.max(b)) as u64).u64(5..100))
     }),
 ];
 
-/// A datagram takes so long besides.
+/// The latency of each datagram, besides.
 const JITTER: (Duration, Duration) = (millis(1), millis(3));
 
 fn world_with(distances: Distances) -> World {
@@ -140,8 +140,8 @@ fn world_with(distances: Distances) -> World {
     world
 }
 
-/// What every host has measured of every other is the way there and back, and the order is that of the ways but for what counts
-/// as equally near; without one that lies.
+/// Whether every host has measured the way to every other and back, and its order is that of the ways, except for members
+/// that count as equally near; `liar` is left out.
 #[track_caller]
 fn is_true(world: &World, distances: Distances, liar: Option<usize>, what: &str) {
     for host in (0..HOSTS).filter(|host| Some(*host) != liar) {
@@ -172,7 +172,7 @@ fn on_a_line_a_grid_two_sites_a_circle_and_at_random_the_nearest_come_first() {
     }
 }
 
-/// It can only seem farther than it is, and moves nobody else.
+/// A liar can only seem farther than it is, and moves no other member.
 #[test]
 fn a_member_that_answers_when_it_likes_moves_itself_alone() {
     for (name, distances) in TOPOLOGIES {

@@ -1,4 +1,4 @@
-//! What a node says of how it stands.
+//! The status of a node.
 
 use super::{
     super::{Clocks, Config, Doubt, HealthDoubt, Standing, Status},

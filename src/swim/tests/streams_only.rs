@@ -1,4 +1,4 @@
-//! Where datagrams get lost and streams come through.
+//! Clusters in which datagrams get lost and streams come through.
 
 use super::{
     super::{Config, Event, MemberState, ReachProblem},
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::Tags;
 
-/// A cluster of which no datagram arrives, from the start.
+/// A cluster in which no datagram arrives, from the start.
 fn without_udp(seed: u64, n: usize) -> World {
     println!("seed {seed}");
     let mut world = World::new(seed);
@@ -33,7 +33,7 @@ fn verdicts(world: &World) -> usize {
 }
 
 #[test]
-fn views_follow_within_seconds() {
+fn tags_and_joins_reach_all_views_within_seconds() {
     for (seed, n) in [(1, 3), (2, 8), (3, 30), (4, 70)] {
         let mut world = without_udp(seed, n);
         world.with(n - 1, |node, now| node.set_tags(now, Tags::new([("k", "v")]).unwrap()));
@@ -92,7 +92,7 @@ fn a_crash_is_found_as_fast_as_with_datagrams() {
 }
 
 #[test]
-fn every_leave_is_heard_as_one() {
+fn every_leave_is_seen_as_left() {
     for (seed, n) in [(1, 2), (2, 3), (3, 8), (4, 30)] {
         let mut world = without_udp(seed, n);
         for leaver in 1..n {
@@ -109,7 +109,7 @@ fn every_leave_is_heard_as_one() {
     }
 }
 
-/// Nobody has found out yet that datagrams get lost.
+/// No member has found out yet that datagrams get lost.
 #[test]
 fn a_leave_is_heard_when_datagrams_have_just_ceased_to_come_through() {
     for (seed, n) in [(1, 2), (2, 8), (3, 30)] {
@@ -126,7 +126,7 @@ fn a_leave_is_heard_when_datagrams_have_just_ceased_to_come_through() {
     }
 }
 
-/// They have met by streams alone: neither has the other's token.
+/// The members have met by streams alone: neither has the other's token.
 #[test]
 fn a_leave_is_heard_by_members_that_never_got_a_datagram() {
     for seed in 0..10 {
@@ -171,7 +171,7 @@ fn one_host_without_udp_is_named_by_the_others_and_hears_all() {
     }
 }
 
-/// With 30 % of all datagrams lost no firewall is seen, though many a probe is answered by stream alone.
+/// With 30 % of all datagrams lost, no firewall is reported, though streams alone answer many a probe.
 #[test]
 fn loss_is_not_taken_for_a_firewall() {
     for (seed, n) in [(1, 2), (2, 3), (3, 8), (4, 20)] {
@@ -197,7 +197,7 @@ fn a_firewall_is_told_within_a_quarter_of_a_minute() {
             .run_until("all tell", secs(15), |world| world.up().all(|host| !lost(world, host).is_empty()));
         println!("{n} nodes: {took:?}");
     }
-    // Where it is before one host alone, that one comes to its turn first.
+    // With a firewall before one host alone, that host finds it first.
     let mut world = converged(5, 6);
     world.net.no_udp_into.insert(3);
     let told = |world: &World, host: usize| !lost(world, host).is_empty();
@@ -208,7 +208,7 @@ fn a_firewall_is_told_within_a_quarter_of_a_minute() {
 }
 
 #[test]
-fn what_is_over_and_comes_again_is_told_once_in_a_while() {
+fn a_problem_that_ends_and_comes_again_is_reported_once_in_a_while() {
     let mut bench = Bench::new(3);
     let name = std::sync::Arc::from("m1");
     let fail = |bench: &mut Bench| {
@@ -228,7 +228,7 @@ fn what_is_over_and_comes_again_is_told_once_in_a_while() {
 }
 
 /// A host with a second address or behind a mapped port, into which no datagram comes: others see its streams come from
-/// another address than the one that it advertises.
+/// another address than the advertised one.
 #[test]
 fn a_caller_from_another_address_is_listed_though_no_datagram_reaches_it() {
     for (seed, n) in [(1, 2), (2, 6)] {
@@ -248,7 +248,7 @@ fn a_caller_from_another_address_is_listed_though_no_datagram_reaches_it() {
         world.run_until("left everywhere", secs(5), |world| {
             world.up().all(|host| world.state(host, "odd") == Some(MemberState::Left))
         });
-        // It comes back after a crash, when the others take it for failed.
+        // It comes back after a crash, when the others hold it failed.
         world.restart(n - 1);
         world.run_until("it is back", secs(10), |world| world.all_see(n));
         world.crash(n - 1);

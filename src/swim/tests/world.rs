@@ -1,4 +1,4 @@
-//! What the tests of the rules need from the simulator.
+//! What these tests need from the simulator.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::super::{Config, Time};
 use crate::sim::{Fault, search::Schedule};
 pub(super) use crate::sim::{Latency, World, addr};
 
-/// Long enough ago that the age of every departure can be told.
+/// Long enough after the origin that the age of every departure can be told.
 pub(super) const ORIGIN: Time = Time::from_origin(Duration::from_secs(400 * 24 * 3600));
 
 pub(super) const fn secs(secs: u64) -> Duration {
@@ -43,7 +43,7 @@ pub(super) fn partition(world: &mut World, left: &[usize], right: &[usize]) {
     }
 }
 
-/// Under a schedule, each of its faults so many milliseconds after the one before, every promise is kept.
+/// Checks that every promise is kept under a schedule, whose faults come so many milliseconds after one another.
 #[track_caller]
 pub(super) fn holds<const N: usize>(
     seed: u64,

@@ -102,7 +102,7 @@ mod tests {
     const NOW: u64 = 1_700_000_000_000;
 
     #[test]
-    fn each_count_is_admitted_once_in_whatever_order_within_the_window() {
+    fn each_count_within_the_window_is_admitted_once_in_any_order() {
         let mut replays = Replays::default();
         let mut admit = |count| replays.admit([1; 16], count, NOW) == Admission::New;
         let counts = [5, 3, 9, 4, 200, 73, 74, 400];
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_times_nothing_is_admitted_twice_although_senders_are_forgotten() {
+    fn no_datagram_is_admitted_twice_at_any_time_although_senders_are_forgotten() {
         let seed = fastrand::u64(..);
         println!("seed {seed}");
         let mut random = fastrand::Rng::with_seed(seed);

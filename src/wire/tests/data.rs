@@ -172,7 +172,7 @@ fn the_limits_of_data_are_part_of_the_format() {
 }
 
 #[test]
-fn what_is_beyond_a_limit_is_malformed() {
+fn data_beyond_a_limit_is_malformed() {
     let (topic, long) = ("t".repeat(64), "t".repeat(65));
     let (value, small) = (vec![7; MAX_VALUE], vec![7; MAX_SMALL]);
     let at = |said: Said<'_>, kind: usize| read_data(&data_packet(&every_kind_of_data(said)[kind])).is_ok();

@@ -183,7 +183,7 @@ fn a_public_key_of_low_order_is_refused() {
 }
 
 #[test]
-fn x25519_gives_what_the_standard_and_libsodium_give() {
+fn x25519_agrees_with_the_standard_and_with_libsodium() {
     let product = |secret, point| {
         let secret = x25519::SecretKey::new(secret);
         *x25519::PublicKey::new(point).dh(&secret).unwrap()

@@ -69,7 +69,7 @@ proptest! {
 }
 
 #[test]
-fn no_tag_that_has_a_meaning_is_left_out() {
+fn the_list_of_tags_has_every_tag_with_a_meaning() {
     let known = |tag: &u8| Message::decode(*tag, &[]) != Ok(None);
     assert_eq!((0..=u8::MAX).filter(known).collect::<Vec<_>>(), TAGS);
 }
@@ -117,7 +117,7 @@ fn a_packet_of_another_cluster_or_version_is_told_from_a_spoilt_one() {
 }
 
 #[test]
-fn sections_cut_in_the_middle_give_what_came_before_and_one_malformed() {
+fn a_packet_cut_inside_a_section_gives_the_sections_before_it_and_one_malformed() {
     let messages = every_kind(fields());
     let body = full_packet().split_off(HEADER);
     let mut ends = vec![0];

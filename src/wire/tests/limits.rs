@@ -113,7 +113,7 @@ fn collecting_more_than_8_accusers_keeps_the_first() {
 }
 
 #[test]
-fn an_address_is_one_that_somebody_could_send_to() {
+fn only_an_address_that_can_be_sent_to_is_accepted() {
     for addr in ["10.0.0.5:1", "127.0.0.1:65535", "[::1]:7946", "[fe80::1]:7946"] {
         let addr = addr.parse().unwrap();
         assert!(is_reachable(addr) && is_taken(&every_kind(Fields { addr, ..fields() })[4]), "{addr}");

@@ -48,7 +48,7 @@ fn open_at(opener: &mut Opener, ring: &Keyring, at: Reading, bytes: &[u8]) -> Re
 }
 
 #[test]
-fn the_bytes_of_a_sealed_datagram_stay_what_they_are() {
+fn the_bytes_of_a_sealed_datagram_are_fixed() {
     let bytes = sealed(&key(1), "default", NOW, 1);
     assert_eq!(bytes.len(), PACKET.len() + OVERHEAD);
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -56,7 +56,7 @@ fn the_bytes_of_a_sealed_datagram_stay_what_they_are() {
 }
 
 #[test]
-fn the_bytes_of_a_sealed_stream_stay_what_they_are() {
+fn the_bytes_of_a_sealed_stream_are_fixed() {
     let [mut ours, _] = stream_pair();
     let mut frame = PACKET.to_vec();
     ours.seal(&mut frame);
@@ -74,7 +74,7 @@ const GOLDEN_STREAM: &str = "04ffffff2f8ad442117d0ebb030303030303030303030303030
     18173270";
 
 #[test]
-fn what_one_node_seals_another_opens_once() {
+fn a_sealed_datagram_is_opened_once() {
     let (ring, mut opener) = (Keyring::new(key(1)), opener());
     for count in [1, 2, 5, 4] {
         let bytes = sealed(&key(1), "default", NOW, count);
@@ -100,7 +100,7 @@ fn another_key_or_cluster_or_time_is_refused() {
 }
 
 #[test]
-fn what_was_sent_until_we_started_is_refused_however_fresh() {
+fn a_datagram_sent_before_this_node_started_is_refused_however_fresh() {
     let (ring, mut opener) = (Keyring::new(key(1)), Opener::new(cluster("default"), NOW));
     for (count, sent, age) in [(1, NOW - 1, 6), (2, NOW, 5)] {
         let recorded = sealed(&key(1), "default", sent, count);
@@ -111,7 +111,7 @@ fn what_was_sent_until_we_started_is_refused_however_fresh() {
 }
 
 #[test]
-fn a_clock_that_was_ahead_at_the_start_and_is_put_right_makes_nobody_deaf() {
+fn a_node_hears_others_after_its_clock_that_was_ahead_at_the_start_is_put_right() {
     let (ring, mut opener) = (Keyring::new(key(1)), Opener::new(cluster("default"), NOW + 3_600_000));
     let mut heard =
         |sent, now, count| open(&mut opener, &ring, now, &sealed(&key(1), "default", sent, count)).map(drop);
@@ -197,7 +197,7 @@ fn a_clock_that_is_set_forward_is_deaf_until_it_is_put_right_and_no_longer() {
 }
 
 #[test]
-fn a_restart_refuses_what_was_recorded_before_it_also_if_the_clock_is_then_set_back() {
+fn a_restarted_node_refuses_earlier_datagrams_even_if_its_clock_is_then_set_back() {
     let ring = Keyring::new(key(1));
     let mut opener = Opener::new(cluster("default"), NOW);
     let recorded = sealed_for(US, 7, NOW - 5_000, 1);

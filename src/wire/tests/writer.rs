@@ -44,7 +44,7 @@ fn at_every_limit_a_section_is_there_as_a_whole_or_not_at_all() {
 }
 
 #[test]
-fn at_every_limit_what_does_not_fit_leaves_what_is_there() {
+fn at_every_limit_a_section_that_does_not_fit_leaves_the_packet_unchanged() {
     let (name, tags) = ("n".repeat(128), [7; 512]);
     let messages = samples(&name, &tags);
     let sections: Vec<_> = messages.iter().map(section_of).collect();
@@ -82,7 +82,7 @@ fn nothing_of_the_buffers_past_is_sent() {
 }
 
 #[test]
-fn a_body_beyond_what_a_length_can_say_does_not_fit() {
+fn a_body_longer_than_a_length_can_express_does_not_fit() {
     let body = |len: usize| vec![7_u8; len];
     let bytes = finished(ROOMY, |writer| {
         // Two bytes of each are the count in front.

@@ -1,4 +1,4 @@
-//! What is heard and is out of bounds: clocks that are wrong, maps that are too large, more maps than there is room for.
+//! Input that is out of bounds: wrong clocks, maps that are too large, and more maps than there is room for.
 
 use super::{
     super::{Announced, Exchange, MAX_ANNOUNCED, OwnerMap, map::MAX_MAP},
@@ -19,7 +19,7 @@ fn data_syncs(world: &World) -> u64 {
     world.up().map(|host| world.metrics(host).data_syncs).sum()
 }
 
-/// In a cluster at rest nothing is brought up to date any more.
+/// Checks that the cluster does not sync any more.
 fn comes_to_rest(world: &mut World) {
     world.run_for(secs(40));
     let before = data_syncs(world);
@@ -37,7 +37,7 @@ fn a_node_whose_clock_is_wrong_has_all_keys_and_all_have_its_own() {
         world.run_until("its return", secs(60), |world| world.all_see(5));
         (0..5).for_each(|host| _ = set(&mut world, host, "k", b"v"));
         run_until_true(&mut world, secs(20));
-        // What counts is bounded by who hears it; what is passed on is what the owner said.
+        // Each member bounds the stamp that it orders by; it passes on the owner's stamp.
         let (right, wrong) = (stamp_at(&world, 0, "n0"), stamp_at(&world, 2, "n2"));
         assert_eq!(stamp_at(&world, 4, "n0"), right);
         let ahead = stamp_at(&world, 0, "n2").saturating_sub(right) >> 16;
@@ -46,7 +46,7 @@ fn a_node_whose_clock_is_wrong_has_all_keys_and_all_have_its_own() {
         run_until_true(&mut world, secs(30));
         comes_to_rest(&mut world);
         for host in world.up() {
-            // Whose clock is behind finds those of the others ahead.
+            // A member whose clock is behind finds the clocks of others ahead.
             let is_ahead = if hours > 0 { host != 2 } else { host == 2 };
             assert_eq!(world.metrics(host).implausible_entries > 0, is_ahead, "n{host}, {hours} hours");
         }
@@ -69,7 +69,7 @@ fn a_node_whose_machine_was_suspended_has_all_keys() {
     comes_to_rest(&mut world);
 }
 
-/// Has host 0 hear that n1 set a key.
+/// Makes host 0 hear that n1 set a key.
 fn tell(world: &mut World, version: u64, stamp: u64, value: &[u8]) {
     let (owner, key) = (world.node(1).own_life(), version.to_string());
     let said =
@@ -78,7 +78,7 @@ fn tell(world: &mut World, version: u64, stamp: u64, value: &[u8]) {
 }
 
 #[test]
-fn the_greatest_stamp_counts_as_ten_minutes_ahead_and_drives_nobody_away() {
+fn the_greatest_stamp_counts_as_ten_minutes_ahead_and_an_own_stamp_follows_it() {
     let mut world = cluster(10, 3, Config::lan);
     tell(&mut world, 1, u64::MAX, b"v");
     let now = world.epoch();
@@ -90,7 +90,7 @@ fn the_greatest_stamp_counts_as_ten_minutes_ahead_and_drives_nobody_away() {
 }
 
 #[test]
-fn what_is_beyond_an_owners_bounds_is_refused() {
+fn changes_beyond_an_owners_bounds_are_refused() {
     let mut world = cluster(10, 3, Config::lan);
     for version in 1..2000 {
         tell(&mut world, version, 1, &[7; 400]);
@@ -117,7 +117,7 @@ fn what_is_beyond_an_owners_bounds_is_refused() {
 }
 
 #[test]
-fn of_more_than_there_is_room_for_what_is_held_stays_and_the_rest_is_refused_once() {
+fn a_full_table_keeps_the_values_that_it_holds_and_refuses_each_further_one_once() {
     let mut world = cluster(11, 4, Config::lan);
     world.drive_with(0, |endpoint, _| endpoint.key_values.most.1 = 2500);
     set(&mut world, 1, "k", &[7; 500]);
@@ -134,7 +134,7 @@ fn of_more_than_there_is_room_for_what_is_held_stays_and_the_rest_is_refused_onc
     let before = refused(&world);
     comes_to_rest(&mut world);
     assert_eq!(refused(&world), before, "nothing is told again");
-    // A value that takes no more room than the one before is no growth.
+    // A value that is no longer than the one before adds nothing.
     set(&mut world, 1, "k", &[8; 500]);
     world.run_for(secs(10));
     assert_eq!(value_at(&world, 0, "n1", "k"), Some(vec![8; 500]));
@@ -150,7 +150,7 @@ fn of_more_than_there_is_room_for_what_is_held_stays_and_the_rest_is_refused_onc
     assert!(refused(&world).0);
 }
 
-/// Names are free: those of one host have no more room than what they leave free.
+/// Names are free: those of one host get no more room than they leave free.
 #[test]
 fn many_owners_on_one_host_leave_room_for_the_keys_of_others() {
     let place = Account::from(1);
@@ -170,7 +170,7 @@ fn many_owners_on_one_host_leave_room_for_the_keys_of_others() {
     assert_eq!(value_at(&world, 0, "n1", "k"), Some(vec![7; 500]));
 }
 
-/// There are more owners that have not answered than there is room for, n1 the last of them.
+/// Adds more owners that have not answered than there is room for, n1 the last of them.
 fn fill_with_strangers(endpoint: &mut Endpoint) {
     let all = &mut endpoint.key_values;
     all.remove("n1");
@@ -183,7 +183,7 @@ fn fill_with_strangers(endpoint: &mut Endpoint) {
     }
 }
 
-/// Where somebody who has not answered is, is what others say: as many hosts as they like.
+/// The host of an owner that has not answered is only claimed, so owners may claim any number of hosts.
 #[test]
 fn owners_that_have_not_answered_leave_room_and_count_for_themselves_once_they_have() {
     let mut world = cluster(13, 3, Config::lan);
@@ -197,12 +197,12 @@ fn owners_that_have_not_answered_leave_room_and_count_for_themselves_once_they_h
     assert_eq!(value_at(&world, 0, "n1", "k"), Some(vec![7; 500]), "it has answered");
 }
 
-/// How many have answered does not tell who has: another member may depart as it answers.
+/// The number of owners that have answered does not show a change: another member may depart as one answers.
 #[test]
 fn an_owner_that_answers_as_another_member_leaves_counts_for_itself() {
     let mut world = cluster(13, 3, Config::lan);
     set(&mut world, 1, "k", &[7; 500]);
-    // The second time, as many have answered as when it was looked last.
+    // In the second round, as many have answered as at the last look.
     for _ in 0..2 {
         world.drive_with(0, |endpoint, _| fill_with_strangers(endpoint));
         world.run_for(secs(60));
@@ -212,7 +212,7 @@ fn an_owner_that_answers_as_another_member_leaves_counts_for_itself() {
 
 /// A datagram holds many changes, and a copy of a map costs much more than one of them.
 #[test]
-fn no_change_costs_a_copy_of_a_map_however_full_that_or_all_of_them_are() {
+fn no_change_copies_a_map_however_full_the_maps_are() {
     let mut world = cluster(25, 2, Config::lan);
     world.run_for(secs(5));
     let owner = world.node(1).own_life();
@@ -244,7 +244,7 @@ fn no_change_costs_a_copy_of_a_map_however_full_that_or_all_of_them_are() {
     assert_eq!(held(&mut world), full, "there is no room for more bytes");
 }
 
-/// What a member announces waits until it is fetched, and makes room for what comes first if it is of a host that has most.
+/// An announced value waits until it is fetched. A value of the host with the most makes room for new ones.
 #[test]
 fn values_that_names_of_one_host_announce_do_not_displace_those_of_others() {
     let mut announced = Announced::default();
@@ -255,7 +255,7 @@ fn values_that_names_of_one_host_announce_do_not_displace_those_of_others() {
     assert_eq!(announced.shares.all(), (MAX_ANNOUNCED, 0));
 }
 
-/// One of many small maps of a host has changed a little in each: a larger one of another host is told all the same.
+/// Each of a host's many small maps changes a little; a larger map of another host is told all the same.
 #[test]
 fn small_maps_that_change_all_the_time_keep_no_larger_one_from_being_told() {
     use crate::{
@@ -319,7 +319,7 @@ fn small_maps_that_change_all_the_time_keep_no_larger_one_from_being_told() {
     assert!(told, "{bytes} bytes are told, and not those of n1");
 }
 
-/// What has no bytes has a place.
+/// A deleted key takes a place, though it has no bytes.
 #[test]
 fn of_more_keys_than_there_is_room_for_the_rest_is_refused_deleted_or_not() {
     let mut world = cluster(14, 3, Config::lan);

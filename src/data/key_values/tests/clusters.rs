@@ -1,4 +1,4 @@
-//! Clusters whose members set keys: who sees them, when, and at what cost.
+//! Clusters whose members set keys: which members see them, when, and at what cost.
 
 use std::time::Duration;
 
@@ -192,7 +192,7 @@ fn a_node_that_forges_a_version_of_an_owner_is_superseded_by_it() {
     run_until_true(&mut world, secs(60));
 }
 
-/// Each claim alone is as near to what is known as others believe; the owner hears of the last alone.
+/// Each claim is just near enough to the known version to be believed; the owner hears only of the last one.
 #[test]
 fn a_node_that_forges_versions_step_by_step_is_superseded_as_well() {
     let mut world = cluster(9, 5, Config::lan);
@@ -239,7 +239,7 @@ fn changes_without_end_are_repaired_too() {
             assert!(round > 270, "{owner} at host {host}: {round}");
         }
         let known = map_at(&world, host, &owner).map_or(0, |map| map.version);
-        // Of the least in a world the median of twenty seeds is 245; that of this one is among the lowest.
+        // The median over twenty seeds of the least `known` in a world is 245; this seed has one of the lowest.
         assert!(known > 120, "{owner} at host {host}: all is known up to {known} of 300");
     }
     world.net.heal();

@@ -1,4 +1,4 @@
-//! Deltas that break off, or are overtaken: a reader has what it had, or all of it.
+//! Deltas that break off, or are overtaken: a reader keeps the old map, or has all of the new one.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// What the first host tells somebody who knows nothing, in frames of so many bytes.
+/// The frames, of at most `most` bytes, in which the first host tells a newcomer its map.
 fn told(world: &mut World, most: usize) -> Vec<Vec<u8>> {
     world.drive_with(0, |endpoint, now| {
         let (mut exchange, mut frames) = (Exchange::default(), Vec::new());
@@ -37,7 +37,7 @@ fn told(world: &mut World, most: usize) -> Vec<Vec<u8>> {
     })
 }
 
-/// Has the third host hear frames of the first.
+/// Makes the third host hear frames of the first.
 fn hear(world: &mut World, exchange: &mut Exchange, frames: &[Vec<u8>]) {
     world.drive_with(2, |endpoint, now| {
         for section in frames.iter().flat_map(|frame| packet::sections(frame)) {
@@ -51,14 +51,14 @@ fn end(world: &mut World, exchange: &mut Exchange) {
     world.drive_with(2, |endpoint, now| endpoint.key_values.end_turn(now, &endpoint.node, exchange));
 }
 
-/// What a host knows of the first one's map: its version, and the values.
+/// The first host's map as another host knows it: version and values.
 fn known(world: &World, host: usize) -> (u64, BTreeMap<String, Vec<u8>>) {
     assert_eq!(key_values(world, host).audit(), Ok(()));
     let map = map_at(world, host, "n0").expect("it is known");
     (map.version, map.iter().map(|(key, entry)| (key.to_string(), entry.value.to_vec())).collect())
 }
 
-/// Three hosts that know a key of the first, which then sets and deletes more while the third is cut off.
+/// Three hosts that know a key of the first. The first then sets and deletes keys while the third is cut off.
 fn behind() -> World {
     behind_with(Config::lan)
 }
@@ -80,7 +80,7 @@ fn a_delta_that_is_cut_off_behind_any_frame_changes_nothing_and_the_next_one_is_
     assert!(frames.len() > 15, "{}", frames.len());
     let before = known(&world, 2);
     for cut in 0..frames.len() {
-        // The stream ends there, and with it what was heard in it.
+        // The stream ends there, and what was heard in it is dropped.
         hear(&mut world, &mut Exchange::default(), &frames[..cut]);
         assert_eq!(known(&world, 2), before, "after {cut} frames of {}", frames.len());
     }
@@ -91,7 +91,7 @@ fn a_delta_that_is_cut_off_behind_any_frame_changes_nothing_and_the_next_one_is_
 }
 
 #[test]
-fn what_is_heard_while_a_delta_runs_is_not_undone_by_it() {
+fn a_change_heard_while_a_delta_runs_is_not_undone_by_it() {
     let mut world = behind();
     let frames = told(&mut world, 700);
     let mut exchange = Exchange::default();
@@ -108,7 +108,7 @@ fn what_is_heard_while_a_delta_runs_is_not_undone_by_it() {
 }
 
 #[test]
-fn of_a_life_that_ends_while_a_delta_of_it_runs_nothing_shows() {
+fn a_life_that_ends_while_its_delta_runs_leaves_no_entries() {
     let mut world = behind();
     let frames = told(&mut world, 700);
     let mut exchange = Exchange::default();
@@ -126,9 +126,10 @@ fn of_a_life_that_ends_while_a_delta_of_it_runs_nothing_shows() {
     run_until_true(&mut world, secs(20));
 }
 
-/// Two processes have one name, and each sets the same key: all see that of whoever keeps the name, whole.
+/// Two processes have one name, and each sets the same key. All members see the whole map of the process that keeps the
+/// name.
 #[test]
-fn of_two_owners_of_one_name_all_see_the_map_of_the_one_that_keeps_it() {
+fn of_two_owners_of_one_name_all_see_the_map_of_the_owner_that_keeps_the_name() {
     let mut world = cluster(16, 4, Config::lan);
     set(&mut world, 1, "k", b"first");
     run_until_true(&mut world, secs(5));

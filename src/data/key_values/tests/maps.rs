@@ -1,4 +1,4 @@
-//! One map: what its owner does, what a reader makes of what it hears, in any order, against a model.
+//! One map: changes of its owner, and readers that hear of them in any order, against a model.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ fn values(map: &OwnerMap) -> BTreeMap<String, Vec<u8>> {
     map.iter().map(|(key, entry)| (key.to_string(), entry.value.to_vec())).collect()
 }
 
-/// Has a reader hear what the map says of a key now.
+/// Makes a reader hear the present change of a key.
 fn tell(map: &OwnerMap, key: &str, reader: &mut OwnerMap) {
     let Some((key, register)) = map.register(key) else { return };
     let said = map.tell("a", key, register);
@@ -45,7 +45,7 @@ fn bring_up_to_date(from: &OwnerMap, reader: &mut OwnerMap) {
 }
 
 #[test]
-fn what_is_heard_in_order_is_known_and_what_is_not_waits_for_the_gap() {
+fn changes_in_order_are_known_and_others_wait_for_the_gap() {
     let (mut owner, mut reader) = (OwnerMap::new(1), OwnerMap::new(1));
     for key in ["x", "y", "z"] {
         owner.change(key, Some(b"1"), 0, NOW);
@@ -55,7 +55,7 @@ fn what_is_heard_in_order_is_known_and_what_is_not_waits_for_the_gap() {
     assert_eq!((reader.version, reader.len()), (1, 2));
     tell(&owner, "y", &mut reader);
     assert_eq!(reader.version, 3);
-    // Of two changes of a key the first is not told any more, and not missed.
+    // The first of two changes of a key is no longer told, and no reader misses it.
     owner.change("x", Some(b"2"), 0, NOW);
     owner.change("x", Some(b"3"), 0, NOW);
     tell(&owner, "x", &mut reader);
@@ -63,7 +63,7 @@ fn what_is_heard_in_order_is_known_and_what_is_not_waits_for_the_gap() {
 }
 
 #[test]
-fn what_came_out_of_order_keeps_nothing_of_the_whole_map_out() {
+fn changes_out_of_order_leave_room_for_the_whole_map() {
     let (mut owner, mut reader) = (OwnerMap::new(1), OwnerMap::new(1));
     for version in 5000.. {
         let (key, value) = (&*format!("forged {version}"), &[7; 500][..]);
@@ -134,7 +134,7 @@ fn an_owner_has_256_keys_and_64_kib_and_its_deletions_take_nothing_of_that() {
 }
 
 #[test]
-fn what_came_out_of_order_is_not_replaced_by_what_it_had_replaced() {
+fn a_change_out_of_order_is_not_replaced_by_the_one_that_it_replaced() {
     let mut owner = OwnerMap::new(1);
     let [mut behind, mut teller] = [OwnerMap::new(1), OwnerMap::new(1)];
     owner.change("x", Some(b"1"), 0, NOW);
@@ -147,7 +147,7 @@ fn what_came_out_of_order_is_not_replaced_by_what_it_had_replaced() {
     owner.change("y", Some(b"1"), 0, NOW);
     owner.change("x", Some(b"4"), 0, NOW);
     tell(&owner, "y", &mut teller);
-    // The teller knows all up to y, but for what is replaced by something later.
+    // The teller knows all changes up to y, except replaced ones.
     assert_eq!((teller.version, teller.get("x").unwrap().version), (5, 3));
     bring_up_to_date(&teller, &mut behind);
     assert_eq!((behind.version, behind.get("x").unwrap().version), (5, 4));
@@ -161,9 +161,9 @@ enum Step {
     Delete(u8),
     /// A reader hears of a key from the owner or from another reader.
     Tell(usize, u8, usize),
-    /// One brings another up to date.
+    /// One reader brings another up to date.
     Sync(usize, usize),
-    /// One forgets its deletions.
+    /// One node forgets its deletions.
     Forget(usize),
 }
 
@@ -180,7 +180,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     #[test]
-    fn in_any_order_readers_come_to_what_the_owner_has_and_nothing_deleted_returns(steps in steps()) {
+    fn readers_converge_to_the_owners_map_in_any_order_and_no_deleted_key_returns(steps in steps()) {
         let mut maps = vec![OwnerMap::new(1); 4];
         let mut model = BTreeMap::new();
         for step in steps {
@@ -202,7 +202,7 @@ proptest! {
             prop_assert_eq!(values(&maps[0]), model.clone());
             for (map, old) in maps.iter().zip(&before) {
                 prop_assert!(map.version >= old.version && map.floor >= old.floor && map.floor <= map.version);
-                // Whatever the version, its keys are of no later one, and who knows all has all.
+                // A map has no key of a later version, and a reader with the latest version has the whole map.
                 prop_assert!(map.version <= maps[0].version);
                 if map.version == maps[0].version {
                     prop_assert_eq!(values(map), model.clone());

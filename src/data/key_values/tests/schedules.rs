@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::trials::{Observer, cluster, millis, run_until_true, secs, try_set};
 use crate::{sim::World, swim::Config};
 
-/// How long deletions are remembered here: partitions last longer.
+/// How long deletions are remembered here; partitions last longer.
 const FORGET: Duration = secs(50);
 const LONG: Duration = FORGET.saturating_add(secs(40));
 
 fn config(name: String) -> Config {
     let mut config = Config::lan(name);
-    // Members stay listed as long as that, or there would be nothing left to return.
+    // Members stay listed as long as that; otherwise no deleted key could return.
     (config.forget_after, config.reap_failed_after, config.reap_left_after) = (FORGET, FORGET, FORGET);
     config
 }
@@ -30,8 +30,9 @@ fn act(world: &mut World, rng: &mut fastrand::Rng, asleep: Option<usize>) {
     }
 }
 
-/// Splits, loses and heals, with changes all the while; then all is quiet. Once it splits for longer than deletions are
-/// remembered, and one process sleeps for longer than that and keeps all it knew: the others have forgotten it by then.
+/// The network splits, loses packets and heals, with changes all the while; then all is quiet. Once it splits for longer
+/// than deletions are remembered, and one process sleeps for longer than that and wakes with its old knowledge: the others
+/// have forgotten the deletions by then.
 fn run(seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let n = rng.usize(2..6);
@@ -77,7 +78,7 @@ fn run(seed: u64) {
 
 /// As many schedules as `SYNCSWIM_SCHEDULES` says.
 #[test]
-fn whatever_happens_views_become_true_and_nothing_deleted_returns() {
+fn views_become_true_under_any_schedule_and_no_deleted_key_returns() {
     let schedules = std::env::var("SYNCSWIM_SCHEDULES").map_or(200, |count| count.parse().expect("a number"));
     for seed in 0..schedules {
         let failed = std::panic::catch_unwind(|| run(seed)).is_err();

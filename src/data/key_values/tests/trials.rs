@@ -1,4 +1,4 @@
-//! What a cluster must show of its key–values, whatever happens.
+//! The promises about key–values, and what is needed to check them in clusters.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -19,7 +19,7 @@ pub(super) const fn secs(secs: u64) -> Duration {
 /// A map as a reader sees it: epoch, version, and the keys with their values.
 type Seen = (u64, u64, BTreeMap<String, Vec<u8>>);
 
-/// So many nodes that see each other.
+/// Starts `n` nodes and waits until they see each other.
 pub(super) fn cluster(seed: u64, n: usize, config: impl Fn(String) -> Config) -> World {
     let mut world = World::new(seed);
     world.start_cluster(n, config);
@@ -69,7 +69,7 @@ fn live_maps(world: &World, host: usize) -> BTreeMap<String, Seen> {
     maps.filter(|(_, (_, version, _))| *version > 0).collect()
 }
 
-/// Whether everybody who is up sees what the owners have.
+/// Whether all nodes that are up see the maps as their owners have them.
 pub(super) fn views_are_true(world: &World) -> bool {
     let own = |host: usize| {
         let name = world.hosts[host].config.name.clone();
@@ -86,15 +86,15 @@ pub(super) fn run_until_true(world: &mut World, limit: Duration) -> Duration {
     world.run_until("true key-values", limit, views_are_true)
 }
 
-/// The promises that hold after each step: digests are equal exactly where maps are, versions never go back, and of the
-/// keys that a node has seen deleted, none returns.
+/// The promises that hold after each step: two digests are equal exactly if the maps are, versions never go back, and no key
+/// that a node has seen deleted returns.
 #[derive(Debug, Default)]
 pub(super) struct Observer {
     /// By host, its life and owner: epoch and version.
     versions: BTreeMap<(usize, u64, String), (u64, u64)>,
-    /// By host, its life, owner, epoch and key: the version of what was seen last, a deletion too.
+    /// By host, its life, owner, epoch and key: the version seen last, deletions included.
     keys: BTreeMap<(usize, u64, String, u64, String), u64>,
-    /// How many events of a host's life were looked at.
+    /// How many events of a host's life were processed.
     events: BTreeMap<(usize, u64), usize>,
 }
 
@@ -111,7 +111,7 @@ impl Observer {
                 let map = &owned.map;
                 let at = format!("seed {seed}: {owner} at host {host}");
                 let listed = node.listed_life(owner);
-                // Of a member that is gone, a later life that is gone, too, is no event.
+                // A departed member's later life that has departed as well causes no event.
                 let is_of_life =
                     listed.is_some_and(|(epoch, live)| epoch == map.epoch || !live && epoch > map.epoch);
                 assert!(is_of_life, "{at}: of an old life");
@@ -137,7 +137,7 @@ impl Observer {
         }
     }
 
-    /// A map that was dropped with its owner begins anew, as far as whoever tells of it knows it.
+    /// A map that was dropped with its owner begins anew, with as much as other members know of it.
     fn forget_reaped(&mut self, world: &World, host: usize, life: u64) {
         let events = &world.hosts[host].events;
         let seen = self.events.entry((host, life)).or_default();
@@ -149,7 +149,7 @@ impl Observer {
         *seen = events.len();
     }
 
-    /// Of two nodes that see the same members, digests are equal exactly if maps are.
+    /// Two nodes that see the same members have equal digests exactly if they have equal maps.
     pub(super) fn compare(world: &World) {
         let hosts: Vec<_> = world.up().collect();
         for pair in hosts.windows(2) {

@@ -462,7 +462,7 @@ mod tests {
 
     /// Otherwise no hostile input would reach these parts.
     #[test]
-    fn what_members_say_reaches_mailboxes_applications_and_callers() {
+    fn random_inputs_reach_mailboxes_applications_and_callers() {
         let mut reached = [0; 4];
         for seed in 0..400 {
             let case = Case::read(&draw(seed)).within_time();
