@@ -3,7 +3,7 @@
 //! They pass the update on at once, so the leaver need not wait until it is disseminated. A member that does not answer is
 //! told by stream, and others are told besides, until `leave_timeout`.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +24,10 @@ use crate::wire::hash;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Leave {
-    /// Members that were told and have not answered yet.
-    told: Vec<Told>,
+    /// Members that were told and have not answered yet, the last [`MAX_TOLD`] of them.
+    told: VecDeque<Told>,
+    /// Those that were told by stream, once each.
+    told_by_stream: Vec<Arc<str>>,
     /// Those whose ack says that they believed it, and a hash of the host of each.
     believed: Vec<(Arc<str>, u32)>,
     /// Those that sent a Retry, and were told again with the token.
@@ -48,9 +50,10 @@ struct Told {
     at: Time,
     /// The token that was shown.
     token: u32,
-    by_stream: bool,
 }
 
+/// Pings whose answers are awaited: a few seconds' worth.
+pub(super) const MAX_TOLD: usize = 128;
 /// The part of `leave_timeout` after which a silent member is told by stream.
 const PATIENCE: u32 = 4;
 
@@ -120,7 +123,13 @@ impl Node {
         let first = Behind::Updates(Some(Arc::clone(&self.name)));
         let seq = self.ping_by(by_stream.then_some(Priority::Urgent), addr, &name, first);
         let token = self.token_of(&name);
-        self.leave.told.push(Told { seq, name, addr, at: self.now, token, by_stream });
+        if by_stream && !self.leave.told_by_stream.contains(&name) {
+            self.leave.told_by_stream.push(Arc::clone(&name));
+        }
+        if self.leave.told.len() == MAX_TOLD {
+            self.leave.told.pop_front();
+        }
+        self.leave.told.push_back(Told { seq, name, addr, at: self.now, token });
     }
 
     fn token_of(&self, name: &str) -> u32 {
@@ -134,11 +143,10 @@ impl Node {
             return;
         }
         for _ in 0..self.config.gossip_fanout {
-            let Leave { told, believed, .. } = &self.leave;
+            let Leave { told, told_by_stream, believed, .. } = &self.leave;
             let is_silent = |one: &Told| {
-                let tried = told.iter().any(|other| other.by_stream && other.name == one.name);
                 self.now.since(one.at) >= patience
-                    && !tried
+                    && !told_by_stream.contains(&one.name)
                     && !believed.iter().any(|(name, _)| *name == one.name)
             };
             let Some(at) = told.iter().position(is_silent) else { return };
@@ -162,7 +170,7 @@ impl Node {
     pub(super) fn take_leave_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
         let is_it = |told: &Told| told.seq == seq && sender.mark == hash::member(&told.name);
         let Some(at) = self.leave.told.iter().position(is_it) else { return false };
-        let Told { name, addr, token: shown, .. } = self.leave.told.swap_remove(at);
+        let Some(Told { name, addr, token: shown, .. }) = self.leave.told.remove(at) else { return false };
         self.on_direct_answer(sender, &name, addr, token.filter(|token| *token != 0));
         if let Some(token) = token {
             let came = sender.by_stream && self.token_of(&name) != shown;
@@ -211,6 +219,12 @@ impl Node {
         if self.leave.without_token.contains(&name) {
             self.retell(name, addr, true);
         }
+    }
+
+    /// How many pings with the Left wait for their answers.
+    #[cfg(any(test, feature = "sim", fuzzing))]
+    pub(super) fn told_of_leave(&self) -> usize {
+        self.leave.told.len()
     }
 
     fn end_leave(&mut self) {

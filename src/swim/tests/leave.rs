@@ -32,6 +32,25 @@ fn done(bench: &mut Bench) -> Option<bool> {
     })
 }
 
+#[test]
+fn a_leave_that_takes_hours_awaits_a_bounded_number_of_answers() {
+    let mut bench = Bench::with(Config { leave_timeout: secs(7200), ..Config::lan("me") }, 6);
+    bench.node.leave(bench.now);
+    let pings = (0..600).map(|_| {
+        bench.pass(secs(1));
+        told(&mut bench).len()
+    });
+    assert!(pings.sum::<usize>() > 1000);
+    while bench.node.poll_output().is_some() {}
+    assert_eq!(bench.node.audit(), Ok(()));
+    let (to, seq) = {
+        bench.pass(secs(1));
+        told(&mut bench)[0]
+    };
+    bench.receive_from(to, &Ack { seq });
+    assert_eq!(done(&mut bench), None, "one of three has answered");
+}
+
 fn leaving(members: usize) -> Bench {
     let mut bench = Bench::new(members);
     bench.node.leave(bench.now);
