@@ -108,7 +108,7 @@ impl Node {
     /// for one that is refused. The departed may be one too many until it has arrived: it may be one of them.
     pub(super) fn make_room(&mut self, arrival: &Arrival<'_>) -> bool {
         let returns = arrival.known.is_none_or(|id| !self.table.get(id).state.is_live());
-        if returns {
+        if returns && self.is_full(arrival) {
             self.forget_old_departures();
         }
         let (Ok(at_addr), Ok(of_mark)) = (self.room_at(arrival), self.room_of_mark(arrival)) else {

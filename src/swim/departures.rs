@@ -94,7 +94,7 @@ impl Node {
         });
         if let (Some(id), false) = (known, wins) {
             let removed = departure.removed.filter(|_| state == MemberState::Left);
-            return self.reap_listed(id, identity, removed, departure.origin);
+            return self.note_removal(id, identity, removed, departure.origin);
         }
         if !self.check_plausible(known, identity) || age >= self.config.forget_after {
             return;

@@ -118,7 +118,11 @@ impl Node {
                 return self.end(stream, Err(StreamFailure::Rejected));
             }
         };
-        session.mark = header.sender;
+        // One member speaks in a stream: it could otherwise speak for several.
+        if header.sender != 0 && ![0, header.sender].contains(&session.mark) {
+            return self.reject(stream);
+        }
+        session.mark = session.mark.max(header.sender);
         if self.is_carried(stream, &sections) {
             return self.on_carried(stream, header, sections);
         }

@@ -51,8 +51,12 @@ impl Node {
             return if is_doubted && is_raised { Hearsay::IsNothing } else { Hearsay::Counts };
         }
         if identity < record.identity {
-            // Perhaps it did depart, and another node has raised its identity since then.
-            return if record.contact.missed_last() { Hearsay::IsAccusation } else { Hearsay::IsProbed };
+            return match identity.epoch == record.identity.epoch {
+                _ if record.is_accused_under(identity) => Hearsay::IsAccusation,
+                // Perhaps it did depart, and another node has raised its incarnation since then.
+                true => Hearsay::IsProbed,
+                false => Hearsay::IsNothing,
+            };
         }
         if identity.epoch != record.identity.epoch {
             // Perhaps it was restarted and is gone.

@@ -303,6 +303,16 @@ impl Record {
         hash::entry(&self.name, self.identity.epoch, self.identity.incarnation)
     }
 
+    /// Whether accusations under another identity count against it: others can raise its incarnation, and its epoch, at each node
+    /// alone, and then no node could confirm what another finds. Of another epoch they count once three probes have failed:
+    /// after a restart, rumours of the past life go round.
+    pub(super) fn is_accused_under(&self, identity: Identity) -> bool {
+        match identity.epoch == self.identity.epoch {
+            true => self.contact.missed_last(),
+            false => self.contact.is_missed(),
+        }
+    }
+
     /// Whether a member removed it, to be listed no longer.
     pub(super) fn is_to_be_reaped(&self) -> bool {
         self.removed.as_deref().is_some_and(|removed| removed.reap)

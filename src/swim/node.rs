@@ -330,7 +330,7 @@ impl Node {
             return;
         }
         self.change_own(|own| own.addr = addr);
-        self.note_address_present();
+        self.begin_at_new_address();
     }
 
     fn change_own(&mut self, change: impl FnOnce(&mut Record)) {

@@ -94,7 +94,8 @@ impl Node {
             (Step::AwaitSelection, Message::BucketSelection(selection)) => {
                 self.select_buckets(stream, selection.buckets, Step::SendTable(0));
             }
-            (Step::AwaitTable, Message::Same(_)) => {
+            // A newcomer has offered no digest to compare.
+            (Step::AwaitTable, Message::Same(_)) if self.phase != Phase::Starting => {
                 self.note_listing(stream, true);
                 self.metrics.syncs += 1;
                 self.metrics.syncs_equal += 1;

@@ -190,10 +190,16 @@ impl Node {
         }
     }
 
-    /// Another address is advertised, which is one of this host.
-    pub(super) fn note_address_present(&mut self) {
-        let solved = self.reach.gone.take();
-        self.tell_reach(None, solved);
+    /// Another address is advertised, which is one of this host: what was found of the last one is over.
+    pub(super) fn begin_at_new_address(&mut self) {
+        let Reach { ever, observed, .. } = self.reach;
+        let past = std::mem::replace(
+            &mut self.reach,
+            Reach { ever, observed, pinged: self.now, ..Reach::default() },
+        );
+        for solved in [past.unreached, past.gone].into_iter().flatten() {
+            self.tell_reach(None, Some(solved));
+        }
     }
 
     pub(super) fn tell_reach(&mut self, lost: Option<ReachProblem>, solved: Option<ReachProblem>) {
@@ -264,7 +270,11 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{Config, Start},
+        *,
+    };
+    use crate::wire::Tags;
 
     #[test]
     fn tables_that_lack_this_node_are_certain_once_there_are_enough_until_that_is_reported() {
@@ -273,6 +283,21 @@ mod tests {
         assert_eq!(certain, [false, true, true]);
         reach.unreached = Some(ReachProblem::AddressGone { addr: ([10, 0, 0, 1], 1).into() });
         assert!(!reach.count_lacking());
+    }
+
+    /// Otherwise nobody could have pinged the new one before it is said to be out of reach.
+    #[test]
+    fn another_address_begins_without_the_silence_at_the_last_one() {
+        let start = Start { addr: ([10, 0, 0, 1], 1).into(), epoch: 1, seed: 1, tags: Tags::default() };
+        let mut node = Node::new(Config::lan("me"), start, Time::ZERO);
+        let problem = ReachProblem::Unreachable { addr: ([10, 0, 0, 1], 1).into(), observed: None };
+        (node.reach.unreached, node.reach.lacking) = (Some(problem.clone()), 1);
+        let now = Time::ZERO + Duration::from_secs(60);
+        node.set_addr(now, ([10, 0, 0, 2], 1).into());
+        let restored = Output::Event(Event::ReachabilityRestored { problem });
+        assert!(std::iter::from_fn(|| node.poll_output()).any(|output| output == restored));
+        assert_eq!((node.reach.lacking, node.reach.problems().count()), (0, 0));
+        assert!(!node.reach.is_silent(now, Duration::from_secs(1)));
     }
 
     #[test]

@@ -77,7 +77,8 @@ impl Node {
         let own = Arc::clone(&self.name);
         let removed = message::Removed { by: &own, reap: removal == Removal::Reap };
         match state {
-            MemberState::Left => self.reap_listed(known, identity, Some(removed), Origin::Own),
+            MemberState::Left if !removed.reap => {}
+            MemberState::Left => self.note_removal(known, identity, Some(removed), Origin::Own),
             _ => {
                 let (state, origin) = (MemberState::Left, Origin::Own);
                 let removed = Some(removed);
@@ -89,30 +90,31 @@ impl Node {
         Ok(())
     }
 
-    /// That a member is to be reaped is taken in though it is known to have left under that identity: others may have
-    /// heard of it only now.
-    pub(super) fn reap_listed(
+    /// That a member was removed, and that it is to be reaped, are taken in though it is known to have left under that identity:
+    /// others may have heard of it only now. Otherwise the digests of those that were removed would never agree.
+    pub(super) fn note_removal(
         &mut self,
         id: MemberId,
         identity: Identity,
         removed: Option<message::Removed<'_>>,
         origin: Origin,
     ) {
-        let Some(removed) = removed.filter(|removed| removed.reap) else { return };
+        let Some(removed) = removed else { return };
         let record = self.table.get(id);
-        let known = record.is_to_be_reaped();
-        if record.state == MemberState::Left && record.identity == identity && !known {
-            let listed = !record.tombstone;
-            self.table.update(id, &mut self.rng, |record| {
-                record.removed = Some(Box::new(Removed::of(removed)));
-            });
-            match listed {
-                true if self.may_be_reaped(id, origin) => self.make_tombstone(id),
-                true => self.schedule_reap(id),
-                false => {}
-            }
-            self.spread(id, Urgency::Urgent);
+        let known = record.removed.as_deref().map(|removed| removed.reap);
+        if record.state != MemberState::Left || record.identity != identity || known >= Some(removed.reap) {
+            return;
         }
+        let listed = !record.tombstone;
+        self.table.update(id, &mut self.rng, |record| {
+            record.removed = Some(Box::new(Removed::of(removed)));
+        });
+        match listed && removed.reap {
+            true if self.may_be_reaped(id, origin) => self.make_tombstone(id),
+            true => self.schedule_reap(id),
+            false => {}
+        }
+        self.spread(id, Urgency::Urgent);
     }
 
     /// Whether a member becomes a tombstone at once when it is to be reaped: this node decided that, or the member has

@@ -66,7 +66,7 @@ pub(super) struct Session {
     pub(super) proven: bool,
     /// It has introduced itself: once is enough.
     pub(super) introduced: bool,
-    /// The mark of the other side's name, in its last frame.
+    /// The mark of the other side's name; 0 until it gave it.
     pub(super) mark: u32,
     /// The token to show to the other side, if one came while this stream is open.
     pub(super) token: u32,

@@ -77,16 +77,14 @@ impl Node {
     }
 
     /// The live member that an accusation counts against, and whether it concerns the listed identity or a later one of that
-    /// epoch. (An epoch that is not in the table has no address yet: the next push/pull brings it.) A suspect that missed
-    /// this node's last probe is accused under whatever identity: others can have each node list another one, and nobody could
-    /// confirm what another finds.
+    /// epoch. (An epoch that is not in the table has no address yet: the next push/pull brings it.)
     fn accused(&mut self, name: &str, identity: Identity) -> Option<(MemberId, bool)> {
         let id = self.table.find(name)?;
-        let Record { state, identity: listed, contact, .. } = *self.table.get(id);
-        let is_present = identity >= listed && identity.epoch == listed.epoch;
-        let concerns = state.is_live() && is_present && self.check_plausible(Some(id), identity);
-        let counts = concerns || state == MemberState::Suspect && contact.missed_last() && !is_present;
-        counts.then_some((id, concerns))
+        let record = self.table.get(id);
+        let is_present = identity >= record.identity && identity.epoch == record.identity.epoch;
+        let counts = record.state == MemberState::Suspect && !is_present && record.is_accused_under(identity);
+        let concerns = record.state.is_live() && is_present && self.check_plausible(Some(id), identity);
+        (concerns || counts).then_some((id, concerns))
     }
 
     /// Suspects a member, unless it already is a suspect under this identity. Returns whether that changed anything.
@@ -102,7 +100,9 @@ impl Node {
         }
         let (live, able) = (self.table.live(), self.table.able() + usize::from(!was_alive));
         let most = self.table.most_are_suspected();
-        let suspicion = Suspicion::in_cluster(&self.config, self.now, live, able, most);
+        let mut suspicion = Suspicion::in_cluster(&self.config, self.now, live, able, most);
+        // A greater identity that others claim refutes nothing.
+        suspicion.said_left = record.suspicion.as_deref().is_some_and(|before| before.said_left);
         let (now, deadline) = (self.now, suspicion.deadline());
         self.table.update(id, &mut self.rng, |record| {
             (record.state, record.identity) = (MemberState::Suspect, identity);

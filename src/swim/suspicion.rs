@@ -64,9 +64,8 @@ impl Suspicion {
 
     /// No confirmation is waited for any more: it ends the least timeout from now, unless it would have sooner.
     pub(super) fn hasten(&mut self, now: Time) {
-        if self.deadline() > now + self.min {
-            (self.k, self.started) = (0, now);
-        }
+        let ends = self.deadline().min(now + self.min);
+        (self.k, self.started, self.min) = (0, now, ends.since(now));
     }
 
     /// Extends an unconfirmed suspicion by its full timeout, once, and again as long as this node is `troubled`. Returns
@@ -102,7 +101,7 @@ impl Suspicion {
         self.accusers.iter().map(AsRef::as_ref)
     }
 
-    /// When the suspect is declared failed, unless it refutes.
+    /// When the suspect is declared failed, or left if others said so, unless it refutes.
     pub(super) fn deadline(&self) -> Time {
         let confirmations = self.accusers.len().saturating_sub(1);
         self.started + timeout(self.min, self.max, self.k, confirmations as u32)
@@ -230,6 +229,16 @@ mod tests {
         assert!(!confirmed.put_off(Time::ZERO + secs(16), 5, true));
         assert!(!alone(0).put_off(Time::ZERO + secs(2), 5, true), "nobody could confirm it");
         assert!(!alone(3).put_off(Time::ZERO + secs(30), 3, true), "nobody is left who could");
+    }
+
+    #[test]
+    fn a_hastened_suspicion_is_not_extended_however_late_it_was_hastened() {
+        for at in [0, 1, 29] {
+            let mut suspicion = Suspicion::new(Time::ZERO, secs(2), secs(30), 3);
+            suspicion.hasten(Time::ZERO + secs(at));
+            assert_eq!(suspicion.deadline(), Time::ZERO + secs(at + 2).min(secs(30)));
+            assert!(!suspicion.put_off(suspicion.deadline(), 5, true), "hastened after {at} s");
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Hosts {
     }
 
     /// Begins a turn, and names a host none of whose members was probed in two turns for each host. One host is looked at in
-    /// each turn, so each has a probe within three turns for each host, however many members others have. Where all have as many
+    /// each turn, so each has a probe within three turns for each host, however many members others have. Where all have one
     /// it is never so.
     pub(super) fn begin_turn(&mut self) -> Option<u32> {
         self.turns += 1;

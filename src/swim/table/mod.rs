@@ -302,11 +302,11 @@ impl Table {
     }
 
     /// Makes a member be probed out of its turn, as soon as that may be. One that has never answered becomes the next in its
-    /// ring instead, which then has a turn soon: it may be a made-up name, and out-of-turn probes are not for such names.
+    /// ring instead: it may be a made-up name, and out-of-turn probes are not for such names.
     pub(super) fn probe_next(&mut self, id: MemberId) {
         let Self { rings, records, .. } = self;
         match records[id.index()].as_ref().is_some_and(|record| record.contact.may_be_made_up()) {
-            true => rings.probe_soon(id),
+            true => rings.move_up(id),
             false => rings.probe_out_of_turn(id, |waiting| {
                 waiting.iter().copied().max_by_key(order_of_probes(records, waiting))
             }),

@@ -39,17 +39,17 @@ pub(in crate::swim) struct ProbeRings {
     unmet: Ring,
     /// By member id.
     places: Places,
-    /// The turns that the unmet have saved, see [`draw_ring`](Self::draw_ring); and whether one of them is to be probed soon.
+    /// The turns that the unmet have saved, see [`draw_ring`](Self::draw_ring).
     saved: usize,
-    unmet_wanted: bool,
     /// The members that a rule wants probed before their turn; and whether the last round went to such a one.
     out_of_turn: Vec<MemberId>,
     was_out_of_turn: bool,
 }
 
 impl ProbeRings {
-    /// Puts a member at a random place of its ring, so that it is probed within `2n - 1` rounds. A member that was already
-    /// probed in this pass waits for the next one, so that members that come and go delay no others.
+    /// Puts a member at a random place of its ring, so that it is probed within `2n - 1` rounds, or `3n` where one host has most
+    /// members. A member that was already probed in this pass waits for the next one, so that members that come and go delay no
+    /// others.
     pub(super) fn enter(&mut self, id: MemberId, met: bool, probed: Time, rng: &mut fastrand::Rng) {
         if self.places.len() <= id.index() {
             self.places.resize(id.index() + 1, None);
@@ -101,7 +101,6 @@ impl ProbeRings {
         if met && let Some(id) = overdue(&self.met.ids) {
             return Some(self.take_turn(id));
         }
-        self.unmet_wanted &= met;
         let (ring, places) = self.ring(met);
         if ring.cursor >= ring.ids.len() {
             (ring.cursor, ring.began) = (0, now);
@@ -127,15 +126,14 @@ impl ProbeRings {
         id
     }
 
-    /// Whether it is the turn of one that was met: each ring has its share of the turns, but the unmet half at most, and a
-    /// quarter at least while one of them is to be probed soon. After an out-of-turn probe the unmet have a quarter of that
+    /// Whether it is the turn of one that was met: each ring has its share of the turns, but the unmet half at most, and an
+    /// eighth at least: one that fell silent before it answered is not probed once in a pass of the others only. After an out-of-turn probe the unmet have a quarter of that
     /// share: some, so that none is forgotten, and few, since the members that were met have only these turns.
     fn draw_ring(&mut self, after_out_of_turn: bool) -> Option<bool> {
         let met = self.met.ids.len();
-        let least = if self.unmet_wanted { met.div_ceil(3) } else { 0 };
         let unmet = match self.unmet.ids.len() {
             0 => 0,
-            unmet => unmet.max(least).min(met.max(1)),
+            unmet => unmet.max(met.div_ceil(7)).min(met.max(1)),
         };
         if met == 0 || unmet == 0 {
             self.saved = 0;
@@ -165,12 +163,6 @@ impl ProbeRings {
             let last = last(&self.out_of_turn);
             self.out_of_turn.retain(|other| Some(*other) != last);
         }
-    }
-
-    /// Makes a member that has not answered be the next of these, and soon.
-    pub(super) fn probe_soon(&mut self, id: MemberId) {
-        self.move_up(id);
-        self.unmet_wanted |= self.place(id).is_some_and(|place| !place.met);
     }
 
     /// Makes a member the next in its ring, in exchange for the place of the one that was.

@@ -2,10 +2,10 @@
 
 use super::{
     super::{Identity, MemberState},
-    bench::{Bench, EPOCH, alive, answers_come, failed, left, messages, say},
+    bench::{Bench, EPOCH, alive, answers_come, failed, left, messages, say, suspect},
     world::{addr, millis},
 };
-use crate::wire::message::{self, Ack, Alive, Message};
+use crate::wire::message::{self, Ack, Alive, Message, Removed};
 
 /// Departures are made up faster than the member, which answers all the time, refutes them. Two failures and four leaves are
 /// believed at most, and none of a life to come; from then on it is suspected at most.
@@ -246,28 +246,72 @@ fn leaves_are_doubted_in_whatever_epoch_they_are_refuted() {
     }
 }
 
-/// It was restarted often, and leaves for good. Whoever doubts that does not take it for a crash.
-#[test]
-fn a_leave_that_is_doubted_and_not_refuted_is_a_leave() {
-    let mut bench = Bench::new(12);
-    let leaves = |bench: &mut Bench| {
+/// Makes m5 leave and return four times: from then on its leaves are doubted.
+fn leaves_often(bench: &mut Bench) -> message::Left<'static> {
+    let leave = |bench: &Bench| {
         let Identity { epoch, incarnation } = bench.member("m5").expect("it is listed").identity;
-        let left = message::Left { epoch, ..left("m5", incarnation) };
-        say(bench, "m2", addr(2), &[Message::Left(left)]);
-        epoch
+        message::Left { epoch, ..left("m5", incarnation) }
     };
     for _ in 0..4 {
-        let epoch = leaves(&mut bench) + 1;
-        let again = message::Alive { epoch, ..alive("m5", 0, addr(5)) };
-        say(&mut bench, "m5", addr(5), &[Message::Alive(again)]);
+        let left = leave(bench);
+        say(bench, "m2", addr(2), &[Message::Left(left)]);
+        let again = message::Alive { epoch: left.epoch + 1, ..alive("m5", 0, addr(5)) };
+        say(bench, "m5", addr(5), &[Message::Alive(again)]);
         bench.meet("m5");
     }
-    leaves(&mut bench);
-    let state = |bench: &Bench| bench.standing("m5").map(|(state, _)| state);
-    assert_eq!(state(&bench), Some(MemberState::Suspect));
+    leave(bench)
+}
+
+/// Until its suspicion has timed out.
+fn m5_is_silent(bench: &mut Bench) -> Option<MemberState> {
     for _ in 0..200 {
         bench.pass(millis(100));
-        answers_come(&mut bench, Some(addr(5)));
+        answers_come(bench, Some(addr(5)));
     }
-    assert_eq!(state(&bench), Some(MemberState::Left));
+    bench.standing("m5").map(|(state, _)| state)
+}
+
+/// It was restarted often, and leaves for good. A node that doubts the leave does not take it for a crash.
+#[test]
+fn a_leave_that_is_doubted_and_not_refuted_is_a_leave() {
+    for is_accused_later in [false, true] {
+        let mut bench = Bench::new(12);
+        let left = leaves_often(&mut bench);
+        say(&mut bench, "m2", addr(2), &[Message::Left(left)]);
+        assert_eq!(bench.standing("m5").map(|(state, _)| state), Some(MemberState::Suspect));
+        if is_accused_later {
+            let later = message::Suspect { epoch: left.epoch, ..suspect("m5", 1, &[]) };
+            say(&mut bench, "m3", addr(3), &[Message::Suspect(later)]);
+        }
+        assert_eq!(m5_is_silent(&mut bench), Some(MemberState::Left), "accused later: {is_accused_later}");
+    }
+}
+
+/// A node that doubted a removal hears of it once more when the leave is certain.
+#[test]
+fn a_removal_that_was_doubted_is_known_as_one_in_the_end() {
+    let mut bench = Bench::new(12);
+    let left = leaves_often(&mut bench);
+    let removed = Message::Left(message::Left { removed: Some(Removed { by: "m2", reap: false }), ..left });
+    say(&mut bench, "m2", addr(2), &[removed]);
+    assert_eq!(m5_is_silent(&mut bench), Some(MemberState::Left));
+    say(&mut bench, "m2", addr(2), &[removed]);
+    assert_eq!(bench.member("m5").and_then(|m5| m5.removed_by).as_deref(), Some("m2"));
+    assert!(bench.has_news("m5"));
+}
+
+/// It crashed, missed one probe, and was restarted; rumours of its past life go round.
+#[test]
+fn failures_of_a_past_life_do_not_accuse_the_present_one() {
+    let mut bench = Bench::new(12);
+    let id = bench.node.table.find("m5").expect("it is a member");
+    bench.node.table.contact_mut(id).miss();
+    let again = message::Alive { epoch: EPOCH + 1, ..alive("m5", 0, addr(5)) };
+    bench.sync(Message::Alive(again));
+    for i in 1..5 {
+        let name = format!("m{i}");
+        say(&mut bench, &name, addr(i), &[Message::Failed(failed("m5", 0))]);
+        say(&mut bench, &name, addr(i), &[Message::Suspect(suspect("m5", 0, &["m1", "m2"]))]);
+    }
+    assert_eq!(bench.standing("m5"), Some((MemberState::Alive, 0)));
 }

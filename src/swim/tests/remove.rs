@@ -57,8 +57,8 @@ fn the_table_of_claims_that_a_member_was_removed() {
         (Failed, true, 5, None, &["left", "reaped"], true),
         (Failed, true, 6, None, &["left", "reaped"], true),
         (Left, false, 4, Some((Left, 5)), &[], false),
-        // A further claim does not change who removed it.
-        (Left, false, 5, Some((Left, 5)), &[], false),
+        // It had heard of the leave, not that it was a removal.
+        (Left, false, 5, Some((Left, 5)), &[], true),
         (Left, false, 6, Some((Left, 6)), &[], true),
         (Left, true, 4, Some((Left, 5)), &[], false),
         (Left, true, 5, None, &["reaped"], true),

@@ -452,4 +452,10 @@ fn whoever_is_asked_for_its_table_speaks_for_itself_under_one_name() {
     for name in ["m3", "m4", "m5"] {
         assert_ne!(bench.member(name).unwrap().addr, addr(2), "{name}");
     }
+    // The first name alone counts, in a frame of its own each as well.
+    for name in ["m6", "m7"] {
+        let said = Message::Alive(alive(name, 1, addr(2)));
+        bench.node.handle_frame(bench.now, stream, &forge::packet(name, &[said]));
+        assert_ne!(bench.member(name).unwrap().addr, addr(2), "{name}");
+    }
 }
