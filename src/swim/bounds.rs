@@ -182,11 +182,10 @@ impl Node {
         found.map(Some).ok_or(Refused)
     }
 
-    /// Whether one more name of a member's mark may count on a host. Several can say at the same time that they moved there.
-    pub(super) fn has_room_for_mark_on(&self, id: MemberId, host: u32) -> bool {
-        let Record { mark, name, .. } = self.table.get(id);
-        let is_another = |record: &Record| record.name != *name && self.counts_on(record) == host;
-        self.table.count_mark(*mark, MAX_OF_MARK_ON_HOST, is_another) < MAX_OF_MARK_ON_HOST
+    /// Whether one more name of a mark may count on a host. Several can say at the same time that they moved there.
+    pub(super) fn has_room_for_mark_on(&self, mark: u32, host: u32) -> bool {
+        let on_host = |record: &Record| self.counts_on(record) == host;
+        self.table.count_mark(mark, MAX_OF_MARK_ON_HOST, on_host) < MAX_OF_MARK_ON_HOST
     }
 
     /// A hash of the host that a member counts on: of one that has answered, where it did last, as others can move it.

@@ -149,3 +149,15 @@ impl Contact {
         self.met && self.held != 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else a member that moves all the time would be probed several times in each pass of the ring, in others' turns.
+    #[test]
+    fn a_move_does_not_make_a_member_unprobed() {
+        let probed = Time::from_origin(std::time::Duration::from_secs(7));
+        assert_eq!(Contact { probed, ..Contact::default() }.at_new_address(1).probed, probed);
+    }
+}

@@ -234,9 +234,6 @@ impl Node {
 
     pub(super) fn forget_old_departures(&mut self) {
         let (table, now, keep) = (&self.table, self.now, self.config.gossip_to_failed);
-        self.lately_departed.retain(|id| {
-            let record = table.get(id);
-            !record.state.is_live() && now.since(record.since) < keep
-        });
+        self.lately_departed.retain(|id| now.since(table.get(id).since) < keep);
     }
 }

@@ -325,3 +325,49 @@ impl Record {
         removed.map_or(0, |removed| hash::removal(&self.name, epoch, incarnation, removed.reap))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        MemberState::{Failed, Left},
+        *,
+    };
+
+    const MEMORY: Duration = Duration::from_secs(600);
+
+    fn refuted(departures: &[(MemberState, u64)]) -> Refuted {
+        let mut refuted = Refuted::default();
+        for &(departure, incarnation) in departures {
+            refuted.note(departure, Identity::new(1, incarnation), Time::ZERO);
+        }
+        refuted
+    }
+
+    /// Whether one more failure is doubted, and one more leave.
+    fn doubts(refuted: Refuted, after: Duration) -> [bool; 2] {
+        [Failed, Left].map(|departure| refuted.is_doubted(departure, Time::ZERO + after, MEMORY))
+    }
+
+    #[test]
+    fn failures_are_doubted_after_two_refutations_and_leaves_after_those_of_four_leaves() {
+        let doubts = |departure, times| {
+            let departures: Vec<_> = (1..=times).map(|incarnation| (departure, incarnation)).collect();
+            doubts(refuted(&departures), Duration::ZERO)
+        };
+        assert_eq!([doubts(Failed, 1), doubts(Failed, 2)], [[false, false], [true, false]]);
+        assert_eq!([doubts(Left, 3), doubts(Left, 4)], [[true, false], [true, true]]);
+        assert_eq!(doubts(Failed, 4), [true, false], "no leave was refuted");
+    }
+
+    #[test]
+    fn a_refutation_that_comes_again_counts_once() {
+        assert_eq!(doubts(refuted(&[(Failed, 1), (Failed, 1)]), Duration::ZERO), [false, false]);
+    }
+
+    #[test]
+    fn refutations_are_forgotten_in_time() {
+        let refuted = refuted(&[(Failed, 1), (Failed, 2)]);
+        let last = MEMORY - Duration::from_nanos(1);
+        assert_eq!([doubts(refuted, last), doubts(refuted, MEMORY)], [[true, false], [false, false]]);
+    }
+}

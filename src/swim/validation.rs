@@ -221,8 +221,9 @@ impl Node {
         let contact = self.table.contact_mut(id);
         contact.on_answer(now);
         if !self.table.get(id).contact.met {
-            let host = self.table.hash_host(self.table.get(id).addr);
-            let is_one_more = self.has_room_for_mark_on(id, host);
+            let Record { addr, mark, .. } = *self.table.get(id);
+            let host = self.table.hash_host(addr);
+            let is_one_more = self.has_room_for_mark_on(mark, host);
             self.table.update(id, &mut self.rng, |record| {
                 record.contact.met = true;
                 if is_one_more || record.contact.met_on_host == 0 {

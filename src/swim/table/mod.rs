@@ -558,6 +558,34 @@ mod tests {
         }
     }
 
+    /// The first to be probed out of turn among members of one host that missed so many probes, and were heard from and probed
+    /// at these seconds.
+    fn first_probed(members: [(u32, u64, u64); 3]) -> u32 {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut table = table(4, &mut rng);
+        let at = |secs| Time::from_origin(Duration::from_secs(secs));
+        for (id, (missed, heard, probed)) in (1..).map(MemberId).zip(members) {
+            table.update(id, &mut rng, |r| (r.contact.met, r.contact.met_on_host) = (true, 1));
+            let contact = table.contact_mut(id);
+            contact.on_answer(at(heard));
+            contact.probed = at(probed);
+            (0..missed).for_each(|_| contact.miss());
+            table.probe_next(id);
+        }
+        table.next_to_probe(at(10), &mut rng).expect("somebody is live").0
+    }
+
+    #[test]
+    fn the_member_neither_heard_from_nor_probed_for_longest_is_probed_first() {
+        assert_eq!(first_probed([(0, 5, 1), (0, 1, 9), (0, 3, 3)]), 3);
+    }
+
+    #[test]
+    fn a_member_that_missed_one_or_two_probes_is_probed_first_and_one_that_missed_three_in_its_turn() {
+        let first = [1, 2, 3].map(|missed| first_probed([(0, 1, 1), (missed, 5, 5), (0, 2, 2)]));
+        assert_eq!(first, [2, 2, 1]);
+    }
+
     #[test]
     fn the_ring_the_addresses_and_the_digest_hold_exactly_the_live_members() {
         let mut rng = fastrand::Rng::with_seed(1);

@@ -437,6 +437,22 @@ mod tests {
     }
 
     #[test]
+    fn a_member_that_comes_and_goes_has_its_turn_in_most_passes() {
+        let (mut rng, id, mut probed) = (fastrand::Rng::with_seed(11), MemberId(7), Time::ZERO);
+        let mut rings = rings(20, &mut rng);
+        let mut turns = 0;
+        for round in 1..=50 * 19 {
+            let now = Time::from_origin(std::time::Duration::from_secs(round));
+            if rings.next(now, &mut rng, |_| None, |_| None) == Some(id) {
+                (turns, probed) = (turns + 1, now);
+            }
+            rings.exit(id);
+            rings.enter(id, true, probed, &mut rng);
+        }
+        assert!(turns > 25, "{turns} turns in 50 passes");
+    }
+
+    #[test]
     fn those_that_come_and_go_keep_nobody_waiting() {
         let mut rng = fastrand::Rng::with_seed(10);
         let mut rings = rings(100, &mut rng);

@@ -100,7 +100,7 @@ fn no_other_member_is_listed_at_a_nodes_own_address() {
 }
 
 /// Names with the mark of the last one; finding them took seconds.
-const SAME_MARK: [&str; 5] =
+pub(super) const SAME_MARK: [&str; 5] =
     ["node-b1973a4b{", "node-b29b2e2xu", "node-b2bc451rT", "node-b3d44cbu5", "node-b"];
 
 /// Names with one mark cost seconds to find. Those that never answered make room; those that answered do not.

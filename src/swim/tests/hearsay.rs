@@ -1,9 +1,9 @@
 //! Departures that are made up, and what is left of them.
 
 use super::{
-    super::{Identity, MemberState},
-    bench::{Bench, EPOCH, alive, answers_come, failed, left, messages, say, suspect},
-    world::{addr, millis},
+    super::{Identity, MemberState, member::MemberId},
+    bench::{Bench, EPOCH, alive, answers_come, failed, gone, left, messages, say, suspect, tell},
+    world::{addr, millis, secs},
 };
 use crate::wire::message::{self, Ack, Alive, Message, Removed};
 
@@ -316,4 +316,83 @@ fn failures_of_a_past_life_do_not_accuse_the_present_one() {
         say(&mut bench, &name, addr(i), &[Message::Suspect(suspect("m5", 0, &["m1", "m2"]))]);
     }
     assert_eq!(bench.standing("m5"), Some((MemberState::Alive, 0)));
+}
+
+fn id(bench: &Bench, name: &str) -> MemberId {
+    bench.node.table.find(name).expect("it is listed")
+}
+
+/// Whether a member is to be probed out of turn.
+fn is_hurried(bench: &Bench, name: &str) -> bool {
+    bench.node.table.rings.out_of_turn().contains(&id(bench, name))
+}
+
+/// A table can name many.
+#[test]
+fn a_past_or_later_departure_has_the_member_probed_next_unless_it_is_in_a_table() {
+    let past = failed("m2", 0);
+    for departure in [past, message::Failed { epoch: EPOCH + 1, ..past }] {
+        let mut bench = Bench::new(12);
+        say(&mut bench, "m2", addr(2), &[Message::Alive(alive("m2", 5, addr(2)))]);
+        let message::Failed { name, epoch, incarnation } = departure;
+        let in_table =
+            message::Departed { name, epoch, incarnation, left: false, age_secs: 0, removed: None };
+        bench.sync(Message::Departed(in_table));
+        assert!(!is_hurried(&bench, "m2"), "{departure:?}");
+        say(&mut bench, "m3", addr(3), &[Message::Failed(departure)]);
+        assert!(is_hurried(&bench, "m2") && bench.is_live("m2"), "{departure:?}");
+    }
+}
+
+#[test]
+fn an_implausible_departure_leads_to_no_probe_and_to_no_suspicion() {
+    let mut bench = Bench::new(12);
+    bench.receive(&message::Failed { epoch: u64::MAX, ..failed("m2", 0) });
+    assert!(!is_hurried(&bench, "m2"));
+    bench.sync(gone("m2", 1 << 21, false, 0));
+    assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 0)));
+    assert_eq!(bench.node.metrics().dropped_implausible, 2);
+}
+
+#[test]
+fn a_member_whose_departure_is_doubted_is_probed_next() {
+    let mut bench = Bench::new(12);
+    for incarnation in 0..4 {
+        say(&mut bench, "m3", addr(3), &[Message::Left(left("m2", incarnation))]);
+        say(&mut bench, "m2", addr(2), &[Message::Alive(alive("m2", incarnation + 1, addr(2)))]);
+    }
+    assert!(!is_hurried(&bench, "m2"));
+    say(&mut bench, "m3", addr(3), &[Message::Left(left("m2", 4))]);
+    assert_eq!(bench.standing("m2"), Some((MemberState::Suspect, 4)));
+    assert!(is_hurried(&bench, "m2"));
+}
+
+#[test]
+fn a_past_departure_of_a_silent_member_is_an_accusation_by_any_other_member() {
+    for (claimant, accusers) in [(2, &[][..]), (3, &["m3"][..])] {
+        let mut bench = Bench::new(12);
+        let id = id(&bench, "m2");
+        say(&mut bench, "m2", addr(2), &[Message::Alive(alive("m2", 5, addr(2)))]);
+        bench.node.table.contact_mut(id).miss();
+        tell(&mut bench.node, &Message::Failed(failed("m2", 0)), addr(claimant));
+        let suspicion = bench.node.table.suspicion_mut(id).expect("it is suspected");
+        assert_eq!(suspicion.accusers().collect::<Vec<_>>(), accusers);
+    }
+}
+
+/// Otherwise who raises the incarnation all the time puts the verdict on a dead member off.
+#[test]
+fn a_suspicion_goes_on_under_a_greater_incarnation_once_three_probes_failed() {
+    for (missed, goes_on) in [(2, false), (3, true)] {
+        let mut bench = Bench::new(12);
+        let id = id(&bench, "m2");
+        bench.receive(&suspect("m2", 0, &["m3"]));
+        (0..missed).for_each(|_| bench.node.table.contact_mut(id).miss());
+        let deadline = |bench: &mut Bench| bench.node.table.suspicion_mut(id).map(|of| of.deadline());
+        let before = deadline(&mut bench);
+        bench.now = bench.now + secs(1);
+        bench.receive(&suspect("m2", 1, &["m3"]));
+        assert_eq!(bench.standing("m2"), Some((MemberState::Suspect, 1)));
+        assert_eq!(deadline(&mut bench) == before, goes_on, "{missed} probes failed");
+    }
 }

@@ -2,8 +2,12 @@
 
 use super::{
     super::{Config, Event, JoinProblem, MemberState, Time, timers::Timer},
-    bench::{self, Bench},
+    bench::{self, Bench, EPOCH, alive, say},
     world::{World, addr, converged, converged_with, millis, secs},
+};
+use crate::{
+    Tags,
+    wire::message::{Alive, Message},
 };
 
 fn saw(world: &World, host: usize, wanted: impl Fn(&Event) -> bool) -> bool {
@@ -395,4 +399,16 @@ fn a_newcomer_is_seen_at_once_though_a_quarter_of_the_datagrams_is_lost() {
         soon += usize::from(took < millis(500));
     }
     assert!(soon >= seeds as usize * 3 / 4, "within half a second in {soon} of {seeds} clusters");
+}
+
+#[test]
+fn a_late_word_of_an_earlier_life_brings_no_tags() {
+    let mut bench = Bench::new(3);
+    let tags = Tags::new([("k", "past")]).unwrap();
+    let past = Alive { tags: tags.encoded(), ..alive("m2", 5, addr(2)) };
+    for said in [Alive { epoch: EPOCH + 1, ..alive("m2", 0, addr(2)) }, past] {
+        say(&mut bench, "m2", addr(2), &[Message::Alive(said)]);
+    }
+    let m2 = bench.member("m2").expect("it is listed");
+    assert_eq!((m2.identity.epoch, m2.tags), (EPOCH + 1, Tags::default()));
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod carried;
+mod claimant;
 mod claims;
 mod datagrams;
 mod detection;
@@ -28,6 +29,7 @@ mod race;
 mod reach;
 mod recorder;
 mod rejoin;
+mod relay;
 mod remove;
 mod reproduced;
 mod returns;

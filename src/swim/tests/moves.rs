@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::{
     super::{Identity, MemberState, member::MemberId, validation::Pinged},
-    bench::{self, Bench, EPOCH, alive, messages, say},
+    bench::{self, Bench, EPOCH, alive, answers_come, messages, say},
     world::{addr, millis, secs},
 };
 use crate::{
@@ -96,17 +96,18 @@ fn a_later_life_counts_once_the_member_does_not_deny_it() {
         let all: Vec<_> = seqs.into_iter().map(answer).chain(said.iter().cloned()).collect();
         bench.node.handle_datagram(bench.now, addr(2), &forge::proven_packet("m2", token, &all));
         let restarts = bench.kinds().iter().filter(|kind| **kind == "joined").count();
-        (bench.member("m2").map(|m2| m2.identity.epoch - EPOCH), restarts)
+        let dropped = bench.node.metrics().dropped_unverified;
+        (bench.member("m2").map(|m2| m2.identity.epoch - EPOCH), restarts, dropped)
     };
     let ack: fn(u32) -> Message<'static> = |seq| Message::Ack(Ack { seq });
     let retry: fn(u32) -> Message<'static> = |seq| Message::Retry(Retry { seq, token: 7 });
-    assert_eq!(epoch_after(false, &[], ack), (Some(5), 1), "it was told, and does not deny it");
-    assert_eq!(epoch_after(false, &[Message::Alive(denial)], ack), (Some(6), 1), "by its own word");
+    assert_eq!(epoch_after(false, &[], ack), (Some(5), 1, 0), "it was told, and does not deny it");
+    assert_eq!(epoch_after(false, &[Message::Alive(denial)], ack), (Some(6), 1, 0), "by its own word");
     let own = alive("m2", 0, addr(2));
-    assert_eq!(epoch_after(false, &[Message::Alive(own)], ack), (Some(0), 0), "it is who it was");
-    assert_eq!(epoch_after(false, &[], retry), (Some(0), 0), "it has not looked at what it was told");
-    assert_eq!(epoch_after(true, &[], retry), (Some(5), 1), "it was restarted");
-    assert_eq!(epoch_after(true, &[], ack), (Some(5), 1));
+    assert_eq!(epoch_after(false, &[Message::Alive(own)], ack), (Some(0), 0, 0), "it is who it was");
+    assert_eq!(epoch_after(false, &[], retry), (Some(0), 0, 1), "it has not looked at what it was told");
+    assert_eq!(epoch_after(true, &[], retry), (Some(5), 1, 0), "it was restarted");
+    assert_eq!(epoch_after(true, &[], ack), (Some(5), 1, 0));
 }
 
 #[test]
@@ -118,20 +119,96 @@ fn a_node_that_missed_the_last_probe_is_another_life_at_once() {
     assert_eq!(bench.member("m2").map(|m2| m2.identity.epoch), Some(EPOCH + 5));
 }
 
+#[test]
+fn a_later_life_of_a_process_that_shows_no_token_counts_at_once() {
+    let mut bench = Bench::new(3);
+    let id = bench.node.table.find("m2").expect("it is listed");
+    bench.node.table.contact_mut(id).silent = true;
+    bench.receive(&Alive { epoch: EPOCH + 5, ..alive("m2", 0, addr(2)) });
+    bench.node.note_answer_at("m2", addr(2));
+    bench.receive(&Alive { epoch: EPOCH + 6, ..alive("m2", 0, addr(2)) });
+    assert_eq!(bench.member("m2").map(|m2| m2.identity.epoch), Some(EPOCH + 6));
+}
+
+#[test]
+fn a_member_that_answers_again_is_not_moved_without_being_asked() {
+    let mut bench = Bench::new(3);
+    let id = bench.node.table.find("m2").expect("it is listed");
+    bench.node.table.contact_mut(id).silent = true;
+    bench.meet("m2");
+    bench.receive(&alive("m2", 1, addr(66)));
+    assert_eq!(bench.member("m2").map(|m2| m2.addr), Some(addr(2)));
+}
+
+/// The probe, or its answer, was lost.
+#[test]
+fn a_member_heard_from_during_a_probe_that_fails_is_not_moved_without_being_asked() {
+    let mut bench = Bench::new(2);
+    loop {
+        bench.pass(millis(50));
+        if bench.node.metrics().probes_failed == 1 {
+            break;
+        }
+        answers_come(&mut bench, Some(addr(2)));
+        say(&mut bench, "m2", addr(2), &[]);
+    }
+    bench.receive(&alive("m2", 1, addr(66)));
+    assert_eq!(bench.member("m2").map(|m2| m2.addr), Some(addr(2)));
+}
+
+/// The probe that fails is no accusation, as it was of another address.
+#[test]
+fn a_silent_member_that_is_said_to_be_elsewhere_during_its_probe_is_probed_next() {
+    let mut bench = Bench::new(12);
+    let id = bench.node.table.find("m2").expect("it is listed");
+    bench.node.table.contact_mut(id).silent = true;
+    bench.node.table.probe_next(id);
+    let probed = |bench: &Bench| bench.node.table.get(id).contact.probed;
+    let before = probed(&bench);
+    while probed(&bench) == before {
+        bench.pass(millis(50));
+    }
+    let first = probed(&bench);
+    bench.receive(&alive("m2", 1, addr(66)));
+    assert_eq!(bench.member("m2").map(|m2| m2.addr), Some(addr(66)));
+    // Every other round is for members that are to be probed out of turn.
+    for _ in 0..42 {
+        answers_come(&mut bench, Some(addr(66)));
+        bench.pass(millis(50));
+    }
+    assert!(probed(&bench) > first);
+}
+
+#[test]
+fn a_host_has_a_member_asked_at_an_address_once_in_a_gossip_interval() {
+    let mut bench = Bench::new(3);
+    let mut asked = 0;
+    for _ in 0..9 {
+        bench.receive(&alive("m2", 1, addr(66)));
+        bench.pass(millis(20));
+        asked += bench.sent().iter().filter(|(to, _)| *to == addr(66)).count();
+    }
+    assert_eq!(asked, 1, "in 180 of 200 ms");
+}
+
 /// A claim by stream does not count for the sender of the last datagram.
 #[test]
 fn a_claimed_move_counts_for_the_claimant_s_host() {
     let mut bench = Bench::new(12);
     bench.receive_from(addr(3), &alive("m3", 0, addr(3)));
-    for i in 0..64 {
+    for i in 0..63 {
         let name = format!("m{}", 6 + i % 7);
         let claim = alive(&name, 1, SocketAddr::new(addr(90).ip(), 1000 + i));
         bench::tell(&mut bench.node, &Message::Alive(claim), addr(2));
     }
+    bench::tell(&mut bench.node, &Message::Alive(alive("m5", 1, addr(66))), addr(2));
     bench.receive_from(addr(3), &alive("m5", 1, addr(66)));
     bench.pass(millis(500));
     let sent = bench.sent();
-    assert!(sent.iter().any(|(to, _)| *to == addr(66)), "m3's word waits for none of m2's");
+    assert!(
+        sent.iter().any(|(to, _)| *to == addr(66)),
+        "m3's word waits for none of m2's, the same one included"
+    );
 }
 
 /// A member claims its own address, so counting by address would give it as many shares as it claims addresses.

@@ -3,8 +3,11 @@
 use std::net::SocketAddr;
 
 use super::{
-    super::{Config, Event, MemberState, claims::Authority, timers::Timer},
-    bench::{Bench, alive, answers_come, failed, say},
+    super::{
+        Config, Event, MemberState, claims::Authority, lately_departed::MAX_LATELY_DEPARTED, timers::Timer,
+    },
+    bench::{Bench, alive, answers_come, failed, left, say},
+    edges::SAME_MARK,
     world::{addr, millis, secs},
 };
 use crate::wire::message::Message;
@@ -224,4 +227,72 @@ fn a_member_that_others_say_failed_keeps_its_place_in_a_full_table() {
         away += (0..25).filter(|i| !is_live(&bench, &format!("h1-{i}"))).count();
     }
     assert_eq!(away, 0, "of 12,500 looks");
+}
+
+/// By another's word, so that it may be made up.
+#[test]
+fn a_name_that_never_answered_returns_to_no_place_that_is_kept() {
+    let mut bench = Bench::with(Config { max_members: 32, ..Config::lan("me") }, 28);
+    bench.receive(&alive("x", 0, addr(80))).receive(&failed("x", 0)).receive(&alive("m29", 0, addr(29)));
+    bench.meet("m29");
+    bench.receive(&alive("x", 1, addr(80)));
+    assert_eq!((bench.standing("x"), bench.node.live()), (Some((MemberState::Failed, 0)), 30));
+}
+
+#[test]
+fn one_that_makes_room_at_an_address_makes_room_in_the_table() {
+    let mut bench = Bench::with(Config { max_members: 32, ..Config::lan("me") }, 15);
+    (0..10).for_each(|i| _ = bench.receive(&alive(&format!("z{i}"), 0, addr(80 + i))));
+    bench.receive(&alive("u", 0, addr(90)));
+    for name in ["v1", "v2", "v3"] {
+        bench.receive(&alive(name, 0, addr(90)));
+        bench.meet(name);
+    }
+    assert_eq!(bench.node.live(), 30, "no other name would be listed");
+    bench.node.on_alive(&alive("new", 0, addr(90)), Authority::Itself);
+    assert_eq!(bench.standing("new"), Some((MemberState::Alive, 0)));
+    assert_eq!((bench.standing("u"), bench.node.metrics().evicted_members), (None, 1));
+}
+
+#[test]
+fn one_that_makes_room_at_an_address_makes_room_for_its_mark() {
+    let mut bench = Bench::new(1);
+    for name in ["x", "y", SAME_MARK[1], SAME_MARK[0]] {
+        bench.receive(&alive(name, 0, addr(50)));
+        if name != SAME_MARK[0] {
+            bench.meet(name);
+        }
+    }
+    bench.node.on_alive(&alive(SAME_MARK[4], 0, addr(50)), Authority::Itself);
+    assert_eq!(bench.standing(SAME_MARK[4]), Some((MemberState::Alive, 0)));
+    assert_eq!((bench.standing(SAME_MARK[0]), bench.node.live()), (None, 6));
+}
+
+#[test]
+fn a_member_that_left_keeps_no_place_however_often_others_say_so() {
+    let mut bench = Bench::new(3);
+    bench.receive_from(addr(2), &left("m2", 0)).receive(&failed("m2", 1)).receive(&left("m2", 2));
+    assert_eq!(bench.standing("m2"), Some((MemberState::Left, 2)));
+    assert_eq!(bench.node.lately_departed.len(), 0);
+}
+
+#[test]
+fn a_member_that_has_returned_keeps_no_second_place() {
+    let mut bench = Bench::with(Config { max_members: 100, ..Config::lan("me") }, 90);
+    for i in 51..=90 {
+        let name = format!("m{i}");
+        bench.receive(&failed(&name, 0));
+        bench.node.on_alive(&alive(&name, 1, addr(i)), Authority::Itself);
+        bench.meet(&name);
+    }
+    (0..10).for_each(|i| join(&mut bench, 200 + i, i));
+    assert_eq!(bench.node.live(), 94, "a sixteenth is kept");
+}
+
+#[test]
+fn members_that_are_told_of_their_departure_are_bounded() {
+    let mut bench = Bench::new(MAX_LATELY_DEPARTED + 6);
+    (2..=MAX_LATELY_DEPARTED + 6).for_each(|i| _ = bench.receive(&failed(&format!("m{i}"), 0)));
+    let told = bench.node.lately_departed.len();
+    assert_eq!((told, bench.node.metrics().evicted_verdicts), (MAX_LATELY_DEPARTED, 5));
 }
