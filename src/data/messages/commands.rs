@@ -120,6 +120,13 @@ impl Endpoint {
         Ok(())
     }
 
+    /// The node leaves: all waiting callers are told what is known until then.
+    pub(in crate::data) fn abandon(&mut self, now: Time) {
+        self.confirm_large(now);
+        self.broadcasts.abandon();
+        self.messages.asker.abandon(now);
+    }
+
     /// The node has ended: all waiting callers are told.
     pub(crate) fn close(&mut self) {
         self.messages.asker.close();
