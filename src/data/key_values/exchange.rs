@@ -200,16 +200,9 @@ impl KeyValues {
         }
         self.plan_sweep(now, node, deletes);
         for (key, version) in keys {
-            self.spread_if_announced(now, &owner, &key, version);
-        }
-    }
-
-    /// A value that was announced has come: it is announced to others.
-    fn spread_if_announced(&mut self, now: Time, owner: &Arc<str>, key: &str, version: u64) {
-        let announced = (Arc::clone(owner), key.into());
-        if self.announced.versions.get(&announced).is_some_and(|(awaited, _)| *awaited <= version) {
-            self.announced.remove(&announced);
-            self.spread(now, owner, key);
+            if self.announced.came(&(Arc::clone(&owner), (*key).into()), version) {
+                self.spread(now, &owner, &key);
+            }
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Key–values: a small map that each member owns. Only the owner writes, everybody reads.
 //!
 //! Changes spread as updates do ([`queue`]), in the room that membership leaves; a value that is too long for that is fetched
-//! from the member that announced it. A member that missed changes gets them in a [sync](super::sync): the digest behind an
-//! ack covers how far each live owner's map is known ([`exchange`]). Claims are bounded: a member may claim anything about
-//! another one's map, as about its state, but within the bounds of a [`map`], and the owner can supersede it; [`room`] bounds
-//! all maps together.
+//! from the member that announced it ([`announced`]). A member that missed changes gets them in a [sync](super::sync): the
+//! digest behind an ack covers how far each live owner's map is known ([`exchange`]). Claims are bounded: a member may claim
+//! anything about another one's map, as about its state, but within the bounds of a [`map`], and the owner can supersede it;
+//! [`room`] bounds all maps together.
 
+mod announced;
 mod exchange;
 mod map;
 mod queue;
@@ -13,13 +14,14 @@ mod room;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 pub(super) use exchange::Exchange;
 pub use map::Entry;
 pub(crate) use map::{MAX_KEYS, MAX_MAP, OwnerMap};
 
 use self::{
+    announced::Announced,
     map::{DELETED, ELSEWHERE, Register},
     queue::Waiting,
 };
@@ -51,44 +53,6 @@ const AHEAD: u64 = 1 << 20;
 /// The owner itself goes on above more than others can be made to believe while it hears nothing of some hundred such claims; and
 /// less than would use up its versions in a life.
 const OWNER_AHEAD: u64 = AHEAD << 8;
-/// Values that were announced and have not come; the first of the account that has most makes room.
-const MAX_ANNOUNCED: usize = 256;
-
-/// An owner and one of its keys.
-type AnnouncedKey = (Arc<str>, Box<str>);
-
-/// Values that were announced and have not arrived.
-#[derive(Debug, Default)]
-struct Announced {
-    /// The version by owner and key, and the account that it counts for.
-    versions: BTreeMap<AnnouncedKey, (u64, Option<Account>)>,
-    shares: Shares,
-}
-
-impl Announced {
-    /// A value is too long for a datagram: it is fetched from a member that has it.
-    fn add(&mut self, key: AnnouncedKey, account: Option<Account>, version: u64) {
-        if let Some((known, _)) = self.versions.get_mut(&key) {
-            *known = version.max(*known);
-            return;
-        }
-        if self.versions.len() >= MAX_ANNOUNCED {
-            let largest = self.shares.largest(|size| size.0);
-            let first = self.versions.iter().find(|(_, (_, account))| *account == largest);
-            if let Some(key) = first.map(|(key, _)| key.clone()) {
-                self.remove(&key);
-            }
-        }
-        self.versions.insert(key, (version, account));
-        self.shares.add(account, (1, 0));
-    }
-
-    fn remove(&mut self, key: &AnnouncedKey) {
-        if let Some((_, account)) = self.versions.remove(key) {
-            self.shares.remove(account, (1, 0));
-        }
-    }
-}
 
 /// All maps by owner, at one moment. A copy shares everything.
 pub(crate) type Owners = SortedMap<Arc<str>, Owned>;
@@ -300,9 +264,11 @@ impl KeyValues {
             return;
         }
         if said.flags & ELSEWHERE != 0 {
-            let account = node.account_of_said(said.owner);
-            self.announced.add((self.name_of(said.owner), said.key.into()), account, said.version);
-            self.fetch = Some(from.clone());
+            let (account, key) =
+                (node.account_of_said(said.owner), (self.name_of(said.owner), said.key.into()));
+            if self.announced.add(now, key, account, said.version) {
+                self.fetch = Some(from.clone());
+            }
             return;
         }
         let owner = self.name_of(said.owner);
@@ -310,6 +276,7 @@ impl KeyValues {
         self.ensure(&owner, said.epoch, is_live, node.account_of_said(&owner));
         let register = self.register_of(now, said);
         if self.insert(&owner, said.key.into(), register) {
+            self.announced.came(&(Arc::clone(&owner), said.key.into()), said.version);
             self.plan_sweep(now, node, said.flags & DELETED != 0);
             self.spread(now, &owner, said.key);
         }
@@ -337,6 +304,10 @@ impl KeyValues {
 
     /// Does what is due.
     pub(super) fn settle(&mut self, now: Time, node: &Node) {
+        for ((owner, key), version) in self.announced.take_over(now) {
+            let is_known = self.map(&owner).is_some_and(|map| map.knows(&key, version));
+            self.counted.implausible += u64::from(!is_known && node.listed_life(&owner).is_some());
+        }
         if self.owners.len() == 0 && self.waiting.is_empty() && self.sweep.is_none() {
             return;
         }

@@ -1,7 +1,7 @@
 //! What is heard and is out of bounds: clocks that are wrong, maps that are too large, more maps than there is room for.
 
 use super::{
-    super::{Announced, Exchange, MAX_ANNOUNCED, OwnerMap, map::MAX_MAP},
+    super::{Exchange, OwnerMap, map::MAX_MAP},
     trials::{cluster, delete, key_values, map_at, run_until_true, secs, set, value_at},
 };
 use crate::{
@@ -242,17 +242,6 @@ fn no_change_costs_a_copy_of_a_map_however_full_that_or_all_of_them_are() {
     world.drive_with(0, |endpoint, _| endpoint.key_values.most.1 = 100);
     (0..50).for_each(|i| tell(&mut world, 7000 + i, &i.to_string(), b"large"));
     assert_eq!(held(&mut world), full, "there is no room for more bytes");
-}
-
-/// What a member announces waits until it is fetched, and makes room for what comes first if it is of a host that has most.
-#[test]
-fn values_that_names_of_one_host_announce_do_not_displace_those_of_others() {
-    let mut announced = Announced::default();
-    announced.add(("a".into(), "k".into()), Some(2.into()), 1);
-    (0..1000).for_each(|i| announced.add((format!("b{i}").into(), "k".into()), Some(1.into()), 1));
-    let is_left = announced.versions.contains_key(&("a".into(), "k".into()));
-    assert_eq!((is_left, announced.versions.len()), (true, MAX_ANNOUNCED));
-    assert_eq!(announced.shares.all(), (MAX_ANNOUNCED, 0));
 }
 
 /// One of many small maps of a host has changed a little in each: a larger one of another host is told all the same.
