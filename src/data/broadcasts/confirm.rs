@@ -345,13 +345,18 @@ impl PendingConfirms {
         may
     }
 
-    /// Takes the confirmations for a member while `put` fits them into a packet. The others wait for the next packet.
-    pub(super) fn take(&mut self, to: &Life, mut put: impl FnMut(u64) -> bool) {
-        let Some(pending) = self.to.get_mut(to) else { return };
-        let fit = pending.seqs.iter().take_while(|seq| put(**seq)).count();
-        pending.seqs.drain(..fit);
-        if pending.seqs.is_empty() {
-            self.remove(to);
+    /// Takes the confirmations for a member, each with its epoch then, while `put` fits them into a packet. The others wait
+    /// for the next packet.
+    pub(super) fn take(&mut self, to: &Life, mut put: impl FnMut(u64, u64) -> bool) {
+        let first = Life { name: Arc::clone(&to.name), epoch: 0 };
+        while let Some((life, pending)) = self.to.range_mut(&first..=to).next() {
+            let fit = pending.seqs.iter().take_while(|seq| put(life.epoch, **seq)).count();
+            pending.seqs.drain(..fit);
+            if !pending.seqs.is_empty() {
+                return;
+            }
+            let life = life.clone();
+            self.remove(&life);
             self.look();
         }
     }
@@ -362,7 +367,7 @@ impl PendingConfirms {
         Some(pending)
     }
 
-    /// The next confirmation that is due, once. If it is not sent then, it waits for a packet that goes to its origin
+    /// The origin of the next confirmation that is due, once. If it is not sent then, it waits for a packet that goes to its origin
     /// anyway.
     pub(super) fn due(&mut self, now: Time) -> Option<Life> {
         if self.next.is_none_or(|next| next > now) {
@@ -501,7 +506,7 @@ mod tests {
     /// A packet with room for so many.
     fn take(pending: &mut PendingConfirms, to: &Life, room: usize) -> Vec<u64> {
         let mut taken = Vec::new();
-        pending.take(to, |seq| {
+        pending.take(to, |_, seq| {
             let fits = taken.len() < room;
             taken.extend(fits.then_some(seq));
             fits
