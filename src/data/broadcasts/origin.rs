@@ -191,10 +191,8 @@ impl Heard {
     /// Does what is due, and says who is to be asked for what is missing.
     pub(super) fn expire(&mut self, now: Time, out: &mut VecDeque<Delivery>) -> Option<Life> {
         if let Some((_, limit)) = self.lost.filter(|(at, _)| *at <= now) {
-            let given_up = self.give_up(&Window::up_to(limit));
             self.lost = None;
-            self.tell_lost(now, given_up, out);
-            self.settle(out);
+            self.lose(now, &Window::up_to(limit), out);
             self.expect_loss(now);
         }
         while self.held.values().any(|(since, _)| now.since(*since) >= HOLD) {
@@ -202,9 +200,7 @@ impl Heard {
         }
         if let Some((_, theirs)) = self.ungiven.filter(|(at, _)| *at <= now) {
             self.ungiven = None;
-            let given_up = self.give_up(&theirs);
-            self.tell_lost(now, given_up, out);
-            self.settle(out);
+            self.lose(now, &theirs, out);
         }
         let (at, from) = self.ask.as_mut().filter(|(at, _)| *at <= now)?;
         *at = now + ASK_AGAIN;
@@ -234,9 +230,15 @@ impl Heard {
             self.pass_gap(now, out);
         }
         if let Some((_, limit)) = self.lost.take() {
-            let given_up = self.window.give_up_to(limit);
-            self.tell_lost(now, given_up, out);
+            self.lose(now, &Window::up_to(limit), out);
         }
+    }
+
+    /// What is missing of another window is lost.
+    fn lose(&mut self, now: Time, theirs: &Window, out: &mut VecDeque<Delivery>) {
+        let given_up = self.give_up(theirs);
+        self.tell_lost(now, given_up, out);
+        self.settle(out);
     }
 
     /// Hands out the first that is held, though some before it are missing, and what follows it.

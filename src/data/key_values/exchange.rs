@@ -134,7 +134,7 @@ impl KeyValues {
                 }
             }
             DataMessage::KeyValueDelta(said) => {
-                self.end_delta(now, node, exchange);
+                self.end_turn(now, node, exchange);
                 // If the map was refused when its head was sent, the beginning of the delta would be missing.
                 let anew = exchange.retries != self.retries;
                 exchange.delta = if anew { None } else { self.begin_delta(node, from, said) };
@@ -151,11 +151,6 @@ impl KeyValues {
             _ => return false,
         }
         true
-    }
-
-    /// The other side has said all of its turn.
-    pub(in crate::data) fn end_turn(&mut self, now: Time, node: &Node, exchange: &mut Exchange) {
-        self.end_delta(now, node, exchange);
     }
 
     /// Whether the other side knows more, still.
@@ -181,7 +176,8 @@ impl KeyValues {
         Some(Delta { owner: self.name_of(owner), epoch, version, floor, changes: Vec::new(), bytes: 0 })
     }
 
-    fn end_delta(&mut self, now: Time, node: &Node, exchange: &mut Exchange) {
+    /// The other side has said all of a map, or of its turn.
+    pub(in crate::data) fn end_turn(&mut self, now: Time, node: &Node, exchange: &mut Exchange) {
         let Some(Delta { owner, epoch, version, floor, changes, bytes }) = exchange.delta.take() else {
             return;
         };
