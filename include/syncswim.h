@@ -1006,6 +1006,11 @@ syncswim_status syncswim_inbox_next(const struct syncswim_inbox *inbox,
                                     struct syncswim_message **out);
 
 /**
+ * A descriptor as that of syncswim_watch_fd: readable while a message waits, or none will come any more.
+ */
+syncswim_status syncswim_inbox_fd(const struct syncswim_inbox *inbox, int *out);
+
+/**
  * Closes an inbox and frees it. NULL does nothing.
  */
 void syncswim_inbox_free(struct syncswim_inbox *inbox);
@@ -1025,6 +1030,13 @@ syncswim_status syncswim_cluster_serve(const struct syncswim_cluster *cluster,
 syncswim_status syncswim_requests_next(const struct syncswim_requests *requests,
                                        int64_t timeout_ms,
                                        struct syncswim_message **out);
+
+/**
+ * A descriptor as that of syncswim_watch_fd: readable while a request waits, or none will come any more. A request that made it
+ * readable counts as read: if the service is freed, its sender gets a refusal.
+ */
+syncswim_status syncswim_requests_fd(const struct syncswim_requests *requests,
+                                     int *out);
 
 /**
  * Ends the service and frees it. If it was the last of its topic, the requests that wait are refused with
@@ -1064,6 +1076,11 @@ syncswim_status syncswim_cluster_query(const struct syncswim_cluster *cluster,
 syncswim_status syncswim_answers_next(const struct syncswim_answers *answers,
                                       int64_t timeout_ms,
                                       struct syncswim_message **out);
+
+/**
+ * A descriptor as that of syncswim_watch_fd: readable while a result waits, or none will come any more.
+ */
+syncswim_status syncswim_answers_fd(const struct syncswim_answers *answers, int *out);
 
 /**
  * Frees the results of a query. A query that is not over is cancelled: members that were not asked yet will not be. NULL
@@ -1132,7 +1149,7 @@ const char *syncswim_broadcast_report_name(const struct syncswim_broadcast_repor
 
 /**
  * Why that member did not confirm it: SYNCSWIM_ERR_UNANSWERED if it is live and did not answer, SYNCSWIM_ERR_NOT_REACHED if
- * it failed or left meanwhile. In both cases it may have received the broadcast.
+ * it failed or left meanwhile, SYNCSWIM_ERR_STATE if this node left. In all cases it may have received the broadcast.
  */
 syncswim_status syncswim_broadcast_report_why(const struct syncswim_broadcast_report *report,
                                               size_t i);
@@ -1204,6 +1221,11 @@ syncswim_status syncswim_cluster_watch_entries(const struct syncswim_cluster *cl
 syncswim_status syncswim_entry_watch_next(const struct syncswim_entry_watch *watch,
                                           int64_t timeout_ms,
                                           struct syncswim_entries **out);
+
+/**
+ * A descriptor as that of syncswim_watch_fd: readable while a change waits, or none will come any more.
+ */
+syncswim_status syncswim_entry_watch_fd(const struct syncswim_entry_watch *watch, int *out);
 
 /**
  * Cancels the watch and frees it. A call that waits for it on another thread is not woken by this; use time-outs. NULL does

@@ -385,6 +385,8 @@ pub enum EndedBy {
     /// The time was over. The caller had left so many answers of the [query](crate::Gossip::query) unread that the node
     /// fetched no more.
     Unread,
+    /// This node left the cluster meanwhile.
+    Abandoned,
 }
 
 impl EndedBy {
@@ -395,6 +397,7 @@ impl EndedBy {
             Self::Failure | Self::Leave => "wait until it is back, or choose another member",
             Self::Restart | Self::Expired => "repeat it",
             Self::Unread => "read answers as they come",
+            Self::Abandoned => "start a new node",
         }
     }
 }
@@ -409,6 +412,7 @@ impl fmt::Display for EndedBy {
             Self::Leave => "it left",
             Self::Expired => "its record of it has expired",
             Self::Unread => "earlier answers were not read",
+            Self::Abandoned => "this node left",
         })
     }
 }

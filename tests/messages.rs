@@ -9,6 +9,7 @@ mod support;
 
 use std::{
     fs,
+    net::TcpListener,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -37,6 +38,7 @@ fn messages_and_requests_arrive_and_leave_nothing_behind() {
             queries,
             a_query_is_given_up,
             both_sides_stop,
+            who_leaves_waits_for_nobody,
             readers_that_go_and_readers_that_are_slow,
         ] {
             let before = held();
@@ -252,7 +254,8 @@ fn both_sides_stop(sealed: bool) {
         let server = scope.spawn(|| nodes[2].serve("x").map_or(true, |requests| requests.recv().is_err()));
         let taken = [requests.recv().unwrap(), requests.recv().unwrap()];
         nodes[2].shutdown().unwrap();
-        assert!(matches!(own.join().unwrap(), Err(Error::Stopped { .. })));
+        let own = own.join().unwrap().unwrap_err();
+        assert!(matches!(own, Error::Unanswered { ended_by: EndedBy::Abandoned, .. }), "{own}");
         assert!(reader.join().unwrap() && server.join().unwrap());
         nodes[1].shutdown().unwrap();
         let left = asked.join().unwrap().unwrap_err();
@@ -262,6 +265,31 @@ fn both_sides_stop(sealed: bool) {
     assert!(matches!(requests.try_recv(), Err(TryRecvError::Disconnected)));
     assert!(matches!(nodes[1].send("a", "x", b""), Err(Error::Stopped { .. } | Error::Left { .. })));
     assert!(matches!(nodes[1].inbox("x"), Err(Error::Stopped { .. })));
+}
+
+fn who_leaves_waits_for_nobody(sealed: bool) {
+    let nodes = cluster(2, sealed);
+    let requests = nodes[1].serve("work").unwrap();
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| nodes[0].request("b", "work", b"", LONG * 100));
+        let answers = nodes[0].query(&Query::new("work").within(LONG * 100)).unwrap();
+        // A listener that answers nobody.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let seed = silent.local_addr().unwrap().to_string();
+        let join = scope.spawn(|| nodes[0].join([seed]));
+        let waiting = [requests.recv().unwrap(), requests.recv().unwrap()];
+        let held = silent.accept().unwrap();
+        nodes[0].leave().unwrap();
+        let abandoned = asked.join().unwrap().unwrap_err();
+        assert!(matches!(abandoned, Error::Unanswered { ended_by: EndedBy::Abandoned, .. }), "{abandoned}");
+        assert!(abandoned.may_have_acted());
+        let report = answers.finish().to_string();
+        assert!(report.contains("b: no answer, this node left"), "{report}");
+        assert!(matches!(join.join().unwrap(), Err(Error::Left { .. })));
+        drop((waiting, held));
+    });
+    assert!(matches!(nodes[0].request("b", "work", b"", LONG), Err(Error::Left { .. })));
+    assert!(matches!(nodes[0].broadcast_confirmed("x", b"", LONG), Err(Error::Left { .. })));
 }
 
 fn readers_that_go_and_readers_that_are_slow(sealed: bool) {

@@ -12,8 +12,8 @@ use super::{
     membership::{at, beyond},
     pointer::{Out, bytes, text},
     status::{
-        SYNCSWIM_ERR_NOT_REACHED, SYNCSWIM_ERR_UNANSWERED, SYNCSWIM_OK, c_text, status, syncswim_status,
-        value,
+        SYNCSWIM_ERR_NOT_REACHED, SYNCSWIM_ERR_STATE, SYNCSWIM_ERR_UNANSWERED, SYNCSWIM_OK, c_text, status,
+        syncswim_status, value,
     },
 };
 use crate::{BroadcastMiss, BroadcastReport, Unconfirmed};
@@ -51,6 +51,7 @@ fn status_of(why: Unconfirmed) -> syncswim_status {
     match why {
         Unconfirmed::Silent => SYNCSWIM_ERR_UNANSWERED,
         Unconfirmed::Failed | Unconfirmed::Left => SYNCSWIM_ERR_NOT_REACHED,
+        Unconfirmed::Abandoned => SYNCSWIM_ERR_STATE,
     }
 }
 
@@ -155,7 +156,7 @@ pub extern "C" fn syncswim_broadcast_report_name(
 }
 
 /// Why that member did not confirm it: SYNCSWIM_ERR_UNANSWERED if it is live and did not answer, SYNCSWIM_ERR_NOT_REACHED if
-/// it failed or left meanwhile. In both cases it may have received the broadcast.
+/// it failed or left meanwhile, SYNCSWIM_ERR_STATE if this node left. In all cases it may have received the broadcast.
 #[unsafe(no_mangle)]
 pub extern "C" fn syncswim_broadcast_report_why(
     report: *const syncswim_broadcast_report,

@@ -13,6 +13,7 @@ use super::{
     handle::Registry,
     membership::beyond,
     pointer::{Out, bytes, text},
+    pollable::Pollable,
     status::{
         Failure, SYNCSWIM_CLOSED, SYNCSWIM_ERR_NULL, SYNCSWIM_ERR_RANGE, SYNCSWIM_OK, SYNCSWIM_TIMEOUT,
         c_text, status, syncswim_status, value,
@@ -68,7 +69,7 @@ pub struct syncswim_entry {
 }
 
 static ENTRIES: Registry<syncswim_entries, Vec<Item>> = Registry::new("list of key-values");
-static WATCHES: Registry<syncswim_entry_watch, EntryWatch> = Registry::new("watch of key-values");
+static WATCHES: Registry<syncswim_entry_watch, Pollable<EntryWatch>> = Registry::new("watch of key-values");
 
 struct Item {
     kind: c_int,
@@ -259,7 +260,7 @@ pub unsafe extern "C" fn syncswim_cluster_watch_entries(
         let out = unsafe { Out::new(out, "out")? };
         // SAFETY: the same.
         let key = if key.is_null() { None } else { Some(unsafe { text(key, "key")? }) };
-        out.put(WATCHES.insert(with_gossip(cluster, |node| node.watch_entries(key))?));
+        out.put(WATCHES.insert(Pollable::new(with_gossip(cluster, |node| node.watch_entries(key))?)));
         Ok(SYNCSWIM_OK)
     })
 }
@@ -278,11 +279,28 @@ pub unsafe extern "C" fn syncswim_entry_watch_next(
     status(|| {
         // SAFETY: as the caller of this function promises.
         let out = unsafe { Out::new(out, "out")? };
-        match WATCHES.get(watch)?.recv_timeout(super::limit(timeout_ms)) {
+        match WATCHES.get(watch)?.next(super::limit(timeout_ms))? {
             Ok(changes) => out.put(ENTRIES.insert(changes.iter().map(Item::of_change).collect())),
             Err(RecvTimeoutError::Timeout) => return Ok(SYNCSWIM_TIMEOUT),
             Err(RecvTimeoutError::Disconnected) => return Ok(SYNCSWIM_CLOSED),
         }
+        Ok(SYNCSWIM_OK)
+    })
+}
+
+/// A descriptor as that of syncswim_watch_fd: readable while a change waits, or none will come any more.
+///
+/// # Safety
+/// `out` must be NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_entry_watch_fd(
+    watch: *const syncswim_entry_watch,
+    out: *mut c_int,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let out = unsafe { Out::new(out, "out")? };
+        out.put(WATCHES.get(watch)?.descriptor()?);
         Ok(SYNCSWIM_OK)
     })
 }

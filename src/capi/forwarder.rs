@@ -1,7 +1,7 @@
-//! A thread that forwards the changes of a watch to the reader of a descriptor, or to a callback.
+//! A thread that forwards the items of a subscription to the reader of a descriptor, or to a callback.
 //!
-//! Only watches that are read in one of these ways have such a thread. It holds at most one change; the rest waits, and is
-//! folded, in the watch.
+//! Only subscriptions that are read in one of these ways have such a thread. It holds at most one item; the rest waits in the
+//! subscription.
 
 use std::{
     ffi::c_int,
@@ -17,64 +17,67 @@ use super::{
     status::{Failure, SYNCSWIM_ERR_STATE, SYNCSWIM_ERR_SYSTEM},
 };
 use crate::{
-    MembershipChange, Stop, Watch,
+    Stop,
     log_line::{Topic, log},
+    reader::Reader,
 };
 
 #[derive(Debug)]
-pub(super) struct Forwarder {
+pub(super) struct Forwarder<T> {
     stop: Stop,
     thread: Option<JoinHandle<()>>,
     /// `None` at the end, so that a thread that waits for it ends.
     begin: Option<Sender<()>>,
     /// For a descriptor's reader.
-    receiver: Option<ChangeReceiver>,
+    receiver: Option<ItemReceiver<T>>,
 }
 
-/// The reader's side. A change goes through these steps, each waiting for the one before: put, raised, received, lowered,
-/// taken. So the descriptor is readable exactly while a change is there, without a lock over its reads and writes.
+/// The reader's side. An item goes through these steps, each waiting for the one before: put, raised, received, lowered,
+/// taken. So the descriptor is readable exactly while an item is there, without a lock over its reads and writes.
 #[derive(Debug)]
-struct ChangeReceiver {
-    changes: Receiver<MembershipChange>,
-    /// Receives a message once the flag was raised for the change.
+struct ItemReceiver<T> {
+    items: Receiver<T>,
+    /// Receives a message once the flag was raised for the item.
     was_raised_for: Receiver<()>,
-    /// Signals that the change was taken, so that the next may come.
+    /// Signals that the item was taken, so that the next may come.
     taken: Sender<()>,
     descriptor: readiness::ReadyDescriptor,
 }
 
-impl Forwarder {
-    pub(super) fn to_descriptor(watch: Arc<Watch>) -> Result<Self, Failure> {
+impl<T: Send + 'static> Forwarder<T> {
+    pub(super) fn to_descriptor(
+        reader: Arc<impl Reader<Item = T> + Send + Sync + 'static>,
+    ) -> Result<Self, Failure> {
         let (flag, descriptor) = readiness::pair()?;
-        let ((put, changes), (taken, was_taken), (was_raised, was_raised_for)) =
+        let ((put, items), (taken, was_taken), (was_raised, was_raised_for)) =
             (bounded(1), bounded(1), bounded(1));
-        let receiver = ChangeReceiver { changes, was_raised_for, taken, descriptor };
-        let sender = ChangeSender { put, was_taken, flag, was_raised };
-        Self::start(watch, Some(receiver), move |change, stop| sender.offer(change, stop))
+        let receiver = ItemReceiver { items, was_raised_for, taken, descriptor };
+        let sender = ItemSender { put, was_taken, flag, was_raised };
+        Self::start(reader, Some(receiver), move |item, stop| sender.offer(item, stop))
     }
 
     pub(super) fn to_callback(
-        watch: Arc<Watch>,
-        deliver: impl Fn(&MembershipChange) + Send + 'static,
+        reader: Arc<impl Reader<Item = T> + Send + Sync + 'static>,
+        deliver: impl Fn(&T) + Send + 'static,
     ) -> Result<Self, Failure> {
-        Self::start(watch, None, move |change, _| deliver(&change))
+        Self::start(reader, None, move |item, _| deliver(&item))
     }
 
     fn start(
-        watch: Arc<Watch>,
-        receiver: Option<ChangeReceiver>,
-        mut deliver: impl FnMut(MembershipChange, &Stop) + Send + 'static,
+        reader: Arc<impl Reader<Item = T> + Send + Sync + 'static>,
+        receiver: Option<ItemReceiver<T>>,
+        mut deliver: impl FnMut(T, &Stop) + Send + 'static,
     ) -> Result<Self, Failure> {
         let stop = Stop::new();
         let raised = stop.clone();
         let (begin, begun) = bounded::<()>(1);
         let work = move || {
-            // It takes nothing from the watch before it is installed as its only forwarder.
+            // It takes nothing before it is installed as the only forwarder.
             if begun.recv().is_err() {
                 return;
             }
-            while let Some(change) = next(&watch, &raised) {
-                deliver(change, &raised);
+            while let Some(item) = next(&*reader, &raised) {
+                deliver(item, &raised);
             }
         };
         let thread = thread::Builder::new().name("syncswim-watch".into()).spawn(work).map_err(|problem| {
@@ -83,28 +86,25 @@ impl Forwarder {
         Ok(Self { stop, thread: Some(thread), begin: Some(begin), receiver })
     }
 
-    /// Starts to forward changes. A forwarder that is dropped before that takes none.
+    /// Starts to forward items. A forwarder that is dropped before that takes none.
     pub(super) fn begin(&self) {
         if let Some(begin) = &self.begin {
             let _ = begin.try_send(());
         }
     }
 
-    pub(super) fn recv_timeout(
-        &self,
-        limit: Duration,
-    ) -> Result<Result<MembershipChange, RecvTimeoutError>, Failure> {
+    pub(super) fn recv_timeout(&self, limit: Duration) -> Result<Result<T, RecvTimeoutError>, Failure> {
         let receiver = self.receiver.as_ref().ok_or_else(|| {
             Failure::new(SYNCSWIM_ERR_STATE, "the watch has a callback, which gets all changes")
         })?;
-        let change = receiver.changes.recv_timeout(limit);
-        if change.is_ok() {
-            // The thread raises the flag for each change; an error says that it has ended, and the flag with it.
+        let item = receiver.items.recv_timeout(limit);
+        if item.is_ok() {
+            // The thread raises the flag for each item; an error says that it has ended, and the flag with it.
             let _ = receiver.was_raised_for.recv();
             receiver.descriptor.lower();
             let _ = receiver.taken.try_send(());
         }
-        Ok(change)
+        Ok(item)
     }
 
     pub(super) fn descriptor(&self) -> Result<c_int, Failure> {
@@ -115,38 +115,37 @@ impl Forwarder {
     }
 }
 
-/// Waits for a change of the lists that C sees; `None` if there will be no more.
-fn next(watch: &Watch, stop: &Stop) -> Option<MembershipChange> {
+/// Waits for an item; `None` if there will be no more.
+fn next<R: Reader>(reader: &R, stop: &Stop) -> Option<R::Item> {
     loop {
         if stop.is_stopped() {
             return None;
         }
-        match watch.try_recv() {
-            Ok(change) if change.is_a_correction() => continue,
-            Ok(change) => return Some(change),
+        match reader.try_recv() {
+            Ok(item) => return Some(item),
             Err(TryRecvError::Disconnected) => return None,
             Err(TryRecvError::Empty) => {}
         }
         select! {
-            recv(watch.receiver()) -> _ => {}
+            recv(reader.receiver()) -> _ => {}
             recv(stop.receiver()) -> _ => return None,
         }
     }
 }
 
-/// The thread's side. Its fields are dropped in order: the reader finds the end of the changes before
+/// The thread's side. Its fields are dropped in order: the reader finds the end of the items before
 /// the descriptor says that there is something.
-struct ChangeSender {
-    put: Sender<MembershipChange>,
+struct ItemSender<T> {
+    put: Sender<T>,
     was_raised: Sender<()>,
     was_taken: Receiver<()>,
     flag: ReadyFlag,
 }
 
-impl ChangeSender {
-    fn offer(&self, change: MembershipChange, stop: &Stop) {
-        // There is room: the last change was taken.
-        let _ = self.put.try_send(change);
+impl<T> ItemSender<T> {
+    fn offer(&self, item: T, stop: &Stop) {
+        // There is room: the last item was taken.
+        let _ = self.put.try_send(item);
         self.flag.raise();
         let _ = self.was_raised.try_send(());
         select! {
@@ -156,7 +155,7 @@ impl ChangeSender {
     }
 }
 
-impl Drop for Forwarder {
+impl<T> Drop for Forwarder<T> {
     fn drop(&mut self) {
         self.stop.stop();
         self.begin = None;
@@ -174,10 +173,7 @@ impl Drop for Forwarder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        Membership,
-        membership::{Departure, SourceId},
-    };
+    use crate::{Membership, MembershipChange};
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -217,19 +213,5 @@ mod tests {
             }
             assert_eq!(told, 1_000);
         });
-    }
-
-    #[test]
-    fn a_change_without_a_list_in_the_c_interface_is_not_given_to_c() {
-        let membership = Membership::new().for_source(SourceId(0));
-        let watch = membership.watch();
-        for how in [Departure::Failed, Departure::Left, Departure::Failed] {
-            membership.list_departed(how, ["a"]);
-        }
-        membership.remove(["a"]);
-        drop(membership);
-        let told: Vec<_> =
-            std::iter::from_fn(|| next(&watch, &Stop::new())).map(|change| change.to_string()).collect();
-        assert_eq!(told, ["nothing changed", "left a; failed a", "removed a"]);
     }
 }

@@ -1,12 +1,13 @@
 //! Messages, requests and queries of the gossip node behind a cluster.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_int};
 
 use super::{
     cluster::{syncswim_cluster, with_gossip},
     handle::Registry,
     message::{MESSAGES, Object, put, syncswim_message},
     pointer::{Out, bytes, text},
+    pollable::Pollable,
     status::{Failure, SYNCSWIM_ERR_STATE, SYNCSWIM_OK, status, syncswim_status, value},
 };
 use crate::{Filter, Inbox, Query, QueryAnswers, Request, Requests, Topics};
@@ -33,9 +34,9 @@ pub struct syncswim_answers {
     _private: (),
 }
 
-static INBOXES: Registry<syncswim_inbox, Inbox> = Registry::new("inbox");
-static REQUESTS: Registry<syncswim_requests, Requests> = Registry::new("requests");
-static ANSWERS: Registry<syncswim_answers, QueryAnswers> = Registry::new("answers");
+static INBOXES: Registry<syncswim_inbox, Pollable<Inbox>> = Registry::new("inbox");
+static REQUESTS: Registry<syncswim_requests, Pollable<Requests>> = Registry::new("requests");
+static ANSWERS: Registry<syncswim_answers, Pollable<QueryAnswers>> = Registry::new("answers");
 
 /// Sends a message to a member, and waits until it is in that member's inboxes for the topic: only then the call returns
 /// SYNCSWIM_OK. Waits for at most `timeout_ms` milliseconds, or a day if it is negative; 0 is an error.
@@ -109,7 +110,7 @@ pub unsafe extern "C" fn syncswim_cluster_inbox(
         // SAFETY: as the caller of this function promises.
         let (topics, out) = unsafe { (text(topics, "topics")?, Out::new(out, "out")?) };
         let topics = topics.strip_suffix('*').map_or_else(|| topics.into(), Topics::prefix);
-        out.put(INBOXES.insert(with_gossip(cluster, |node| node.inbox(topics))??));
+        out.put(INBOXES.insert(Pollable::new(with_gossip(cluster, |node| node.inbox(topics))??)));
         Ok(SYNCSWIM_OK)
     })
 }
@@ -128,8 +129,21 @@ pub unsafe extern "C" fn syncswim_inbox_next(
     status(|| {
         // SAFETY: as the caller of this function promises.
         let out = unsafe { Out::new(out, "out")? };
-        let inbox = INBOXES.get(inbox)?;
-        put(inbox.recv_timeout(super::limit(timeout_ms)).map(Object::of_item), out)
+        put(INBOXES.get(inbox)?.next(super::limit(timeout_ms))?.map(Object::of_item), out)
+    })
+}
+
+/// A descriptor as that of syncswim_watch_fd: readable while a message waits, or none will come any more.
+///
+/// # Safety
+/// `out` must be NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_inbox_fd(inbox: *const syncswim_inbox, out: *mut c_int) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let out = unsafe { Out::new(out, "out")? };
+        out.put(INBOXES.get(inbox)?.descriptor()?);
+        Ok(SYNCSWIM_OK)
     })
 }
 
@@ -154,7 +168,7 @@ pub unsafe extern "C" fn syncswim_cluster_serve(
     status(|| {
         // SAFETY: as the caller of this function promises.
         let (topic, out) = unsafe { (text(topic, "topic")?, Out::new(out, "out")?) };
-        out.put(REQUESTS.insert(with_gossip(cluster, |node| node.serve(topic))??));
+        out.put(REQUESTS.insert(Pollable::new(with_gossip(cluster, |node| node.serve(topic))??)));
         Ok(SYNCSWIM_OK)
     })
 }
@@ -172,8 +186,25 @@ pub unsafe extern "C" fn syncswim_requests_next(
     status(|| {
         // SAFETY: as the caller of this function promises.
         let out = unsafe { Out::new(out, "out")? };
-        let requests = REQUESTS.get(requests)?;
-        put(requests.recv_timeout(super::limit(timeout_ms)).map(Object::of_request), out)
+        put(REQUESTS.get(requests)?.next(super::limit(timeout_ms))?.map(Object::of_request), out)
+    })
+}
+
+/// A descriptor as that of syncswim_watch_fd: readable while a request waits, or none will come any more. A request that made it
+/// readable counts as read: if the service is freed, its sender gets a refusal.
+///
+/// # Safety
+/// `out` must be NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_requests_fd(
+    requests: *const syncswim_requests,
+    out: *mut c_int,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let out = unsafe { Out::new(out, "out")? };
+        out.put(REQUESTS.get(requests)?.descriptor()?);
+        Ok(SYNCSWIM_OK)
     })
 }
 
@@ -248,7 +279,7 @@ pub unsafe extern "C" fn syncswim_cluster_query(
         let (payload, out) = unsafe { (bytes(payload, length, "payload")?, Out::new(out, "out")?) };
         let query = Query::new(topic).payload(payload).to(filter.parse::<Filter>()?);
         let query = query.within(super::limit(timeout_ms));
-        out.put(ANSWERS.insert(with_gossip(cluster, |node| node.query(&query))??));
+        out.put(ANSWERS.insert(Pollable::new(with_gossip(cluster, |node| node.query(&query))??)));
         Ok(SYNCSWIM_OK)
     })
 }
@@ -267,9 +298,24 @@ pub unsafe extern "C" fn syncswim_answers_next(
     status(|| {
         // SAFETY: as the caller of this function promises.
         let out = unsafe { Out::new(out, "out")? };
-        let answers = ANSWERS.get(answers)?;
-        let next = answers.recv_timeout(super::limit(timeout_ms));
-        put(next.map(Object::of_answer), out)
+        put(ANSWERS.get(answers)?.next(super::limit(timeout_ms))?.map(Object::of_answer), out)
+    })
+}
+
+/// A descriptor as that of syncswim_watch_fd: readable while a result waits, or none will come any more.
+///
+/// # Safety
+/// `out` must be NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syncswim_answers_fd(
+    answers: *const syncswim_answers,
+    out: *mut c_int,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let out = unsafe { Out::new(out, "out")? };
+        out.put(ANSWERS.get(answers)?.descriptor()?);
+        Ok(SYNCSWIM_OK)
     })
 }
 

@@ -20,6 +20,7 @@ mod membership;
 mod message;
 mod messages;
 mod pointer;
+mod pollable;
 mod readiness;
 mod report;
 mod status;

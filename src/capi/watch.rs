@@ -3,25 +3,22 @@
 use std::{
     ffi::{CString, c_char, c_int, c_void},
     ptr,
-    sync::Arc,
-    time::Duration,
 };
 
-use crossbeam_channel::RecvTimeoutError;
-use parking_lot::Mutex;
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 
 use super::{
     callback::{Context, syncswim_release_fn},
-    forwarder::Forwarder,
     handle::Registry,
     membership::at,
     pointer::Out,
+    pollable::Pollable,
     status::{
-        Failure, SYNCSWIM_CLOSED, SYNCSWIM_ERR_NULL, SYNCSWIM_ERR_RANGE, SYNCSWIM_ERR_STATE, SYNCSWIM_OK,
-        SYNCSWIM_TIMEOUT, c_text, status, syncswim_status, value,
+        Failure, SYNCSWIM_CLOSED, SYNCSWIM_ERR_NULL, SYNCSWIM_ERR_RANGE, SYNCSWIM_OK, SYNCSWIM_TIMEOUT,
+        c_text, status, syncswim_status, value,
     },
 };
-use crate::{MembershipChange, Watch, blocking};
+use crate::{MembershipChange, Watch, reader::Reader};
 
 /// A subscription to the changes of a membership. A slow reader delays nobody: the changes that it missed are folded into
 /// one that leads to the same state. Any thread may use it; if several read, each change goes to one of them. It outlives
@@ -51,30 +48,31 @@ pub const SYNCSWIM_REMOVED: c_int = 2;
 #[allow(non_camel_case_types)]
 pub type syncswim_watch_fn = Option<unsafe extern "C" fn(context: *mut c_void, change: *mut syncswim_change)>;
 
-static WATCHES: Registry<syncswim_watch, Object> = Registry::new("watch");
+static WATCHES: Registry<syncswim_watch, Pollable<Listed>> = Registry::new("watch");
 static CHANGES: Registry<syncswim_change, [Vec<CString>; 3]> = Registry::new("change");
 
-struct Object {
-    watch: Arc<Watch>,
-    /// The forwarder that reads the watch, unless the program reads it by waiting.
-    forwarder: Mutex<Option<Arc<Forwarder>>>,
-}
+/// Of the changes those of the lists that C sees.
+struct Listed(Watch);
 
-impl Object {
-    /// Makes a forwarder the reader of the watch, unless it has one. Returns the reader, and whether it is the given one.
-    fn install(&self, forwarder: Forwarder) -> (Arc<Forwarder>, bool) {
-        let forwarder = Arc::new(forwarder);
-        let installed = Arc::clone(self.forwarder.lock().get_or_insert_with(|| Arc::clone(&forwarder)));
-        let is_ours = Arc::ptr_eq(&installed, &forwarder);
-        if is_ours {
-            forwarder.begin();
+impl Reader for Listed {
+    type Item = MembershipChange;
+
+    fn receiver(&self) -> &Receiver<()> {
+        self.0.receiver()
+    }
+
+    fn try_recv(&self) -> Result<MembershipChange, TryRecvError> {
+        loop {
+            let change = self.0.try_recv()?;
+            if !change.is_a_correction() {
+                return Ok(change);
+            }
         }
-        (installed, is_ours)
     }
 }
 
 pub(super) fn watches(watch: Watch) -> *mut syncswim_watch {
-    WATCHES.insert(Object { watch: Arc::new(watch), forwarder: Mutex::new(None) })
+    WATCHES.insert(Pollable::new(Listed(watch)))
 }
 
 pub(super) fn changes(change: &MembershipChange) -> *mut syncswim_change {
@@ -97,31 +95,13 @@ pub unsafe extern "C" fn syncswim_watch_next(
     status(|| {
         // SAFETY: as the caller of this function promises.
         let out = unsafe { Out::new(out, "out")? };
-        let object = WATCHES.get(watch)?;
-        let limit = super::limit(timeout_ms);
-        let forwarder = object.forwarder.lock().clone();
-        let change = match forwarder {
-            None => next(&object.watch, limit),
-            Some(forwarder) => forwarder.recv_timeout(limit)?,
-        };
-        match change {
+        match WATCHES.get(watch)?.next(super::limit(timeout_ms))? {
             Ok(change) => out.put(changes(&change)),
             Err(RecvTimeoutError::Timeout) => return Ok(SYNCSWIM_TIMEOUT),
             Err(RecvTimeoutError::Disconnected) => return Ok(SYNCSWIM_CLOSED),
         }
         Ok(SYNCSWIM_OK)
     })
-}
-
-/// The next change of the lists that C sees.
-fn next(watch: &Watch, limit: Duration) -> Result<MembershipChange, RecvTimeoutError> {
-    let start = blocking::now();
-    loop {
-        let change = watch.recv_timeout(limit.saturating_sub(start.elapsed()))?;
-        if !change.is_a_correction() {
-            return Ok(change);
-        }
-    }
 }
 
 /// A descriptor for poll, select, epoll and their like: readable while a change is queued, or none will come any
@@ -135,14 +115,7 @@ pub unsafe extern "C" fn syncswim_watch_fd(watch: *const syncswim_watch, out: *m
     status(|| {
         // SAFETY: as the caller of this function promises.
         let out = unsafe { Out::new(out, "out")? };
-        let object = WATCHES.get(watch)?;
-        let known = object.forwarder.lock().clone();
-        let forwarder = match known {
-            Some(forwarder) => forwarder,
-            // If another thread has installed one meanwhile, this one is dropped, and has taken nothing.
-            None => object.install(Forwarder::to_descriptor(Arc::clone(&object.watch))?).0,
-        };
-        out.put(forwarder.descriptor()?);
+        out.put(WATCHES.get(watch)?.descriptor()?);
         Ok(SYNCSWIM_OK)
     })
 }
@@ -165,17 +138,12 @@ pub unsafe extern "C" fn syncswim_watch_callback(
     let context = Context::new(context, release);
     status(|| {
         let callback = callback.ok_or_else(|| Failure::new(SYNCSWIM_ERR_NULL, "the callback is NULL"))?;
-        let object = WATCHES.get(watch)?;
-        let taken = || Failure::new(SYNCSWIM_ERR_STATE, "the watch has a callback or a descriptor already");
-        if object.forwarder.lock().is_some() {
-            return Err(taken());
-        }
         let deliver = move |change: &MembershipChange| {
             // SAFETY: as the caller of this function promises.
             unsafe { callback(context.pointer(), changes(change)) }
         };
-        let (_, is_ours) = object.install(Forwarder::to_callback(Arc::clone(&object.watch), deliver)?);
-        if is_ours { Ok(SYNCSWIM_OK) } else { Err(taken()) }
+        WATCHES.get(watch)?.call(deliver)?;
+        Ok(SYNCSWIM_OK)
     })
 }
 
@@ -228,16 +196,16 @@ mod tests {
     #[test]
     fn a_change_without_a_list_in_the_c_interface_is_not_given_to_c() {
         let membership = Membership::new().for_source(SourceId(0));
-        let watch = membership.watch();
+        let watch = Listed(membership.watch());
         membership.list_departed(Departure::Failed, ["a"]);
         membership.list_departed(Departure::Left, ["a"]);
-        let told = || next(&watch, Duration::ZERO).map(|change| change.to_string());
+        let told = || watch.try_recv().map(|change| change.to_string());
         assert_eq!([told(), told()], [Ok("nothing changed".into()), Ok("left a; failed a".into())]);
-        assert_eq!(told(), Err(RecvTimeoutError::Timeout));
+        assert_eq!(told(), Err(TryRecvError::Empty));
         membership.list_departed(Departure::Failed, ["a"]);
         membership.remove(["a"]);
         assert_eq!(told(), Ok("removed a".into()));
         drop(membership);
-        assert_eq!(told(), Err(RecvTimeoutError::Disconnected));
+        assert_eq!(told(), Err(TryRecvError::Disconnected));
     }
 }

@@ -56,6 +56,12 @@ impl Endpoint {
         self.key_values.view()
     }
 
+    /// Leaves the cluster.
+    pub(crate) fn leave(&mut self, now: Time) {
+        self.node.leave(now);
+        self.settle(now);
+    }
+
     /// Processes a datagram.
     pub(crate) fn handle_datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8]) {
         let waiting = self.node.waiting_transmits();
@@ -250,6 +256,9 @@ impl Endpoint {
 
     /// Handles streams that have ended, runs work that is due, and tells the protocol how many bytes wait for packets.
     pub(super) fn settle(&mut self, now: Time) {
+        if self.node.is_leaving() {
+            self.abandon(now);
+        }
         self.messages.close_needless(&mut self.node, now);
         self.confirm_large(now);
         let parts = DataKinds { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };

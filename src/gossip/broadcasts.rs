@@ -122,6 +122,9 @@ impl Gossip {
     /// Members that are live at the call are counted. If there are more than 256, a sample of about 256 confirms; the report
     /// gives the number.
     ///
+    /// If this node leaves during the call, the report comes at once, with [`Unconfirmed::Abandoned`] for members that have
+    /// not confirmed it.
+    ///
     /// The payload is at most 1 MiB less 64 bytes. One of more than 512 bytes costs a stream for each member, as in
     /// [`send_within`](Self::send_within): members do not pass it on, so all that are live at the call are asked to confirm
     /// it. A member that is not reached within `limit` does not receive it later, and is told that a broadcast is lost. It

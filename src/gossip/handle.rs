@@ -179,7 +179,8 @@ impl Gossip {
 
     /// Leaves the cluster: tells members that this node leaves, and waits until some have acknowledged it, at most
     /// [`leave_timeout`](crate::swim::Config::leave_timeout). Members that datagrams do not reach are told by stream. The
-    /// node answers until it is shut down, but it cannot join again or change its tags.
+    /// node answers until it is shut down, but it cannot join again or change its tags. Calls that wait for other members
+    /// end at once, with what is known by then.
     ///
     /// # Errors
     /// [`Error::LeaveUnconfirmed`] if no member acknowledged it, so that others may list this node as failed;

@@ -156,8 +156,9 @@ impl Gossip {
     /// [`Error::UnknownMember`], [`Error::NotLive`], [`Error::NotReached`], [`Error::NoReader`], [`Error::Busy`] or
     /// [`Error::TooLarge`]: it was not delivered. [`Error::Unanswered`]: it may have been delivered, or may be delivered
     /// later. [`Error::Invalid`] if `topic` has not 1 to 64 bytes or has characters that break or disguise a line (control
-    /// characters, line separators, changes of direction), or the time is 0. [`Error::Left`], [`Error::Stopped`] or
-    /// [`Error::Panicked`] if this node has left or ended; if it ends during the call, the message may have been delivered.
+    /// characters, line separators, changes of direction), or the time is 0. [`Error::Left`] if this node has left:
+    /// nothing was sent; if it leaves during the call, `Left` or [`Error::Unanswered`] at once. [`Error::Stopped`] or
+    /// [`Error::Panicked`] if it has ended; if it ends during the call, the message may have been delivered.
     pub fn send(&self, member: &str, topic: &str, payload: impl AsRef<[u8]>) -> Result<(), Error> {
         self.send_within(member, topic, payload, self.running.config.stream_timeout)
     }
@@ -352,6 +353,7 @@ fn error_of(
         QueryProblem::TooLarge => too_large(size),
         QueryProblem::Refused { reason } => Error::Refused { name, reason },
         QueryProblem::Dropped => Error::Refused { name, reason: "it dropped the request unanswered".into() },
+        QueryProblem::NotReached { ended_by: EndedBy::Abandoned } => Error::Left,
         QueryProblem::NotReached { ended_by } => Error::NotReached { name, took, ended_by },
         QueryProblem::Silent { ended_by } => Error::Unanswered { name, took, ended_by },
     }

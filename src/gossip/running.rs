@@ -252,9 +252,9 @@ impl Running {
     pub(super) fn leave(&self) -> Result<(), Error> {
         self.check_running()?;
         self.leaving.store(true, Ordering::Release);
-        let limit = self.node.command(|node, now| {
-            node.leave(now);
-            node.config().leave_timeout + LEAVE_SLACK
+        let limit = self.node.call(|endpoint, now| {
+            endpoint.leave(now);
+            endpoint.node.config().leave_timeout + LEAVE_SLACK
         });
         self.node.wake();
         let left = &self.publication.left;

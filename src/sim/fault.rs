@@ -314,7 +314,9 @@ impl Fault {
         match self {
             Self::Crash(host) if is_up(world, *host) => world.crash(*host),
             Self::Restart(host) if !is_up(world, *host) || world.hosts[*host].left => world.restart(*host),
-            Self::Leave(host) if is_up(world, *host) => world.with(*host, |node, now| node.leave(now)),
+            Self::Leave(host) if is_up(world, *host) => {
+                world.drive_with(*host, |endpoint, now| endpoint.leave(now));
+            }
             Self::StateFiles => keep_state_without_seeds(world),
             Self::PowerCut(host) => world.cut_power(*host),
             Self::PowerCutOfAll => (0..world.hosts.len()).for_each(|host| world.cut_power(host)),

@@ -261,7 +261,7 @@ impl Node {
     /// Ends the joins that are over, and begins the attempts that may begin.
     pub(super) fn advance_joins(&mut self) {
         if self.is_leaving() {
-            self.joins.open.iter_mut().for_each(|join| (join.waiting, join.lookups) = (Vec::new(), 0));
+            self.give_joins_up();
         }
         self.begin_attempts();
         while let Some(at) = self.joins.open.iter().position(Join::is_over) {
@@ -272,6 +272,20 @@ impl Node {
                 self.report_join(join.origin, join.result(), failed);
             }
         }
+    }
+
+    /// Callers are told at once, and attempts under way end by themselves.
+    fn give_joins_up(&mut self) {
+        let mut callers = Vec::new();
+        for join in &mut self.joins.open {
+            (join.waiting, join.lookups) = (Vec::new(), 0);
+            if matches!(join.origin, JoinOrigin::Ticket { .. })
+                && !std::mem::replace(&mut join.reported, true)
+            {
+                callers.push((join.origin, join.result()));
+            }
+        }
+        callers.into_iter().for_each(|(origin, result)| self.report_join(origin, result, true));
     }
 
     /// Whether one more holder of this node's name may be asked for on the way of a join: a seed could name others for ever.

@@ -2,6 +2,7 @@
 #ifndef CHECK_H
 #define CHECK_H
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +75,14 @@ static inline void own_address(const syncswim_cluster *cluster, char *buffer, si
     CHECK(member.is_local == 1);
     snprintf(buffer, size, "%s", member.addr);
     syncswim_members_free(members);
+}
+
+static inline int is_readable(int fd, int timeout)
+{
+    struct pollfd poll_fd;
+    poll_fd.fd = fd;
+    poll_fd.events = POLLIN;
+    return poll(&poll_fd, 1, timeout) == 1;
 }
 
 #endif

@@ -1,6 +1,5 @@
 /* Objects through their lives: order, ends, other threads, descriptors, callbacks, forks, many cycles. */
 #include <dirent.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -298,14 +297,6 @@ static void a_cluster_freed_under_a_wait_ends_it(void)
     /* Whether the wait began in time is up to the system. */
     CHECK(status == SYNCSWIM_OK || status == SYNCSWIM_ERR_HANDLE);
     CHECK(pthread_join(thread, NULL) == 0);
-}
-
-static int is_readable(int fd, int timeout)
-{
-    struct pollfd poll_fd;
-    poll_fd.fd = fd;
-    poll_fd.events = POLLIN;
-    return poll(&poll_fd, 1, timeout) == 1;
 }
 
 static void a_descriptor_is_readable_while_a_change_is_queued(void)

@@ -142,6 +142,82 @@ static void queries(syncswim_cluster *a, syncswim_cluster *b)
     syncswim_requests_free(requests);
 }
 
+static void *ask(void *a)
+{
+    syncswim_message *answer;
+    IS(syncswim_cluster_request(a, "b", "polled", NULL, 0, 60000, &answer), SYNCSWIM_OK);
+    syncswim_message_free(answer);
+    return NULL;
+}
+
+static void descriptors(syncswim_cluster *a, syncswim_cluster *b)
+{
+    syncswim_inbox *inbox;
+    syncswim_requests *requests;
+    syncswim_answers *answers;
+    syncswim_entry_watch *watch;
+    syncswim_entries *entries;
+    syncswim_message *message;
+    pthread_t thread;
+    uint64_t version;
+    int fd, again;
+
+    IS(syncswim_cluster_inbox(b, "polled", &inbox), SYNCSWIM_OK);
+    IS(syncswim_inbox_fd(inbox, &fd), SYNCSWIM_OK);
+    IS(syncswim_inbox_fd(inbox, &again), SYNCSWIM_OK);
+    IS(syncswim_inbox_fd(NULL, &again), SYNCSWIM_ERR_NULL);
+    IS(syncswim_inbox_fd(inbox, NULL), SYNCSWIM_ERR_NULL);
+    CHECK(fd == again && !is_readable(fd, 20));
+    for (int number = 0; number < 3; number++)
+        IS(syncswim_cluster_send(a, "b", "polled", (const uint8_t *)&number, 1, 5000), SYNCSWIM_OK);
+    for (int number = 0; number < 3; number++) {
+        CHECK(is_readable(fd, 60000));
+        IS(syncswim_inbox_next(inbox, 0, &message), SYNCSWIM_OK);
+        CHECK(*syncswim_message_payload(message) == number);
+        syncswim_message_free(message);
+    }
+    CHECK(!is_readable(fd, 20));
+    IS(syncswim_inbox_next(inbox, 0, &message), SYNCSWIM_TIMEOUT);
+    syncswim_inbox_free(inbox);
+
+    IS(syncswim_cluster_serve(b, "polled", &requests), SYNCSWIM_OK);
+    IS(syncswim_requests_fd(requests, &fd), SYNCSWIM_OK);
+    CHECK(!is_readable(fd, 20));
+    CHECK(pthread_create(&thread, NULL, ask, a) == 0);
+    CHECK(is_readable(fd, 60000));
+    IS(syncswim_requests_next(requests, 0, &message), SYNCSWIM_OK);
+    CHECK(!is_readable(fd, 20));
+    IS(syncswim_request_answer(message, NULL, 0), SYNCSWIM_OK);
+    syncswim_message_free(message);
+    pthread_join(thread, NULL);
+
+    IS(syncswim_cluster_query(a, "@others", "polled", NULL, 0, 60000, &answers), SYNCSWIM_OK);
+    IS(syncswim_answers_fd(answers, &fd), SYNCSWIM_OK);
+    CHECK(!is_readable(fd, 20));
+    /* The service takes it in advance, and ends. */
+    syncswim_requests_free(requests);
+    CHECK(is_readable(fd, 60000));
+    IS(syncswim_answers_next(answers, 0, &message), SYNCSWIM_OK);
+    CHECK(syncswim_message_status(message) != SYNCSWIM_OK);
+    syncswim_message_free(message);
+    CHECK(is_readable(fd, 60000));
+    IS(syncswim_answers_next(answers, 60000, &message), SYNCSWIM_CLOSED);
+    syncswim_answers_free(answers);
+
+    IS(syncswim_cluster_watch_entries(a, "polled", &watch), SYNCSWIM_OK);
+    IS(syncswim_entry_watch_fd(watch, &fd), SYNCSWIM_OK);
+    CHECK(is_readable(fd, 60000));
+    IS(syncswim_entry_watch_next(watch, 0, &entries), SYNCSWIM_OK);
+    CHECK(syncswim_entries_len(entries) == 0 && !is_readable(fd, 20));
+    syncswim_entries_free(entries);
+    IS(syncswim_cluster_set(b, "polled", NULL, 0, &version), SYNCSWIM_OK);
+    CHECK(is_readable(fd, 60000));
+    IS(syncswim_entry_watch_next(watch, 0, &entries), SYNCSWIM_OK);
+    CHECK(syncswim_entries_len(entries) == 1);
+    syncswim_entries_free(entries);
+    syncswim_entry_watch_free(watch);
+}
+
 int main(void)
 {
     char addr[64];
@@ -161,6 +237,7 @@ int main(void)
     messages(a, b);
     requests(a, b);
     queries(a, b);
+    descriptors(a, b);
     IS(syncswim_cluster_inbox(b, "*", &inbox), SYNCSWIM_OK);
     IS(syncswim_cluster_send(a, "b", "jobs", NULL, 0, 5000), SYNCSWIM_OK);
     syncswim_cluster_free(b);

@@ -51,6 +51,8 @@ pub enum Unconfirmed {
     Failed,
     /// The member left meanwhile.
     Left,
+    /// This node left before a confirmation arrived.
+    Abandoned,
 }
 
 /// One word.
@@ -60,6 +62,7 @@ impl fmt::Display for Unconfirmed {
             Self::Silent => "silent",
             Self::Failed => "failed",
             Self::Left => "left",
+            Self::Abandoned => "abandoned",
         })
     }
 }
@@ -97,6 +100,16 @@ impl Open {
         if let Some((name, epoch)) = self.waits.remove_entry(name) {
             self.outcome.missing.push((Life { name, epoch }, why));
         }
+    }
+
+    fn report(self) {
+        // A caller that is gone does not matter.
+        let _ = self.caller.try_send(self.outcome);
+    }
+
+    fn settle_all(&mut self, why: &Unconfirmed) {
+        let waits = std::mem::take(&mut self.waits).into_iter();
+        self.outcome.missing.extend(waits.map(|(name, epoch)| (Life { name, epoch }, why.clone())));
     }
 }
 
@@ -197,8 +210,7 @@ impl Confirmations {
             let Some(open) = self.open.get_mut(&id) else { continue };
             let by_stream = open.step == BY_STREAM;
             if now >= open.began + open.timeout {
-                let waits: Vec<_> = open.waits.keys().cloned().collect();
-                waits.iter().for_each(|name| open.settle(name, Unconfirmed::Silent));
+                open.settle_all(&Unconfirmed::Silent);
             } else {
                 open.step += 1;
                 let Open { waits, item, .. } = open;
@@ -213,6 +225,14 @@ impl Confirmations {
         }
     }
 
+    /// This node leaves: callers are told what was confirmed until then.
+    pub(super) fn abandon(&mut self) {
+        for mut open in std::mem::take(&mut self.open).into_values() {
+            open.settle_all(&Unconfirmed::Abandoned);
+            open.report();
+        }
+    }
+
     /// The node ends: waiting callers notice it by their channel.
     pub(super) fn close(&mut self) {
         *self = Self { closed: true, ..Self::default() };
@@ -222,8 +242,7 @@ impl Confirmations {
         if self.open.get(&id).is_some_and(|open| open.waits.is_empty())
             && let Some(open) = self.open.remove(&id)
         {
-            // A caller that is gone does not matter.
-            let _ = open.caller.try_send(open.outcome);
+            open.report();
         }
     }
 }
@@ -249,6 +268,11 @@ impl Broadcasts {
         asked.retain(|life| item.is_large() || is_sampled(&life.name, item.seq, n));
         self.confirmations.open(now, Arc::clone(&item), timeout, asked.clone(), caller);
         Ok((item, asked))
+    }
+
+    /// This node leaves: no confirmation is waited for any more.
+    pub(in crate::data) fn abandon(&mut self) {
+        self.confirmations.abandon();
     }
 
     /// A member has confirmed a broadcast of this node.
@@ -321,13 +345,18 @@ impl PendingConfirms {
         may
     }
 
-    /// Takes the confirmations for a member while `put` fits them into a packet. The others wait for the next packet.
-    pub(super) fn take(&mut self, to: &Life, mut put: impl FnMut(u64) -> bool) {
-        let Some(pending) = self.to.get_mut(to) else { return };
-        let fit = pending.seqs.iter().take_while(|seq| put(**seq)).count();
-        pending.seqs.drain(..fit);
-        if pending.seqs.is_empty() {
-            self.remove(to);
+    /// Takes the confirmations for a member, each with its epoch then, while `put` fits them into a packet. The others wait
+    /// for the next packet.
+    pub(super) fn take(&mut self, to: &Life, mut put: impl FnMut(u64, u64) -> bool) {
+        let first = Life { name: Arc::clone(&to.name), epoch: 0 };
+        while let Some((life, pending)) = self.to.range_mut(&first..=to).next() {
+            let fit = pending.seqs.iter().take_while(|seq| put(life.epoch, **seq)).count();
+            pending.seqs.drain(..fit);
+            if !pending.seqs.is_empty() {
+                return;
+            }
+            let life = life.clone();
+            self.remove(&life);
             self.look();
         }
     }
@@ -476,7 +505,7 @@ mod tests {
     /// A packet with room for so many.
     fn take(pending: &mut PendingConfirms, to: &Life, room: usize) -> Vec<u64> {
         let mut taken = Vec::new();
-        pending.take(to, |seq| {
+        pending.take(to, |_, seq| {
             let fits = taken.len() < room;
             taken.extend(fits.then_some(seq));
             fits

@@ -118,7 +118,7 @@ mod tests {
             Broadcast { origin: name, epoch: origin.epoch, seq, stamp: 0, flags, topic: "t", payload: b"x" };
         all.on_broadcast(Time::ZERO, node, origin, &message);
         let mut confirmed = false;
-        all.pending_confirms.take(origin, |_| {
+        all.pending_confirms.take(origin, |_, _| {
             confirmed = true;
             true
         });

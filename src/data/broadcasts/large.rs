@@ -40,23 +40,18 @@ impl Broadcasts {
         else {
             return false;
         };
-        // The origin may have sent it before its epoch rose.
         if epoch > from.epoch || payload.len() > MAX_LARGE {
             return false;
         }
-        let from = &Life { name: from.name.clone(), epoch };
         let flags = flags & FOLD;
         let message = Broadcast { origin: &from.name, epoch, seq, stamp, flags, topic, payload };
-        if !self.knows(from, seq) {
+        let knows = |all: &Self| all.heard(&from.name, epoch).is_some_and(|heard| heard.window.contains(seq));
+        if !knows(self) {
             self.take_in(now, node, from, &message, false);
-            return self.knows(from, seq);
+            return knows(self);
         }
         self.now = now;
         self.has_or_gets(node, from, &message)
-    }
-
-    fn knows(&self, origin: &Life, seq: u64) -> bool {
-        self.heard(&origin.name, origin.epoch).is_some_and(|heard| heard.window.contains(seq))
     }
 
     /// The result of sending a large broadcast to a member.

@@ -76,6 +76,12 @@ impl Broadcasts {
         self.lives.get(name)?.iter().find(|heard| heard.life.epoch == epoch)
     }
 
+    /// Whether a life would be kept: not if two later ones of its name are known, since what it sent may be known no longer.
+    pub(super) fn keeps(&self, life: &Life, epoch: u64) -> bool {
+        let lives = self.lives.get(&life.name).map_or(&[][..], Vec::as_slice);
+        lives.len() < MAX_LIVES || lives.iter().any(|heard| heard.life.epoch < epoch)
+    }
+
     /// The state of a life that has reached this number.
     pub(super) fn heard_or_new(&mut self, life: Life, seq: u64) -> &mut Heard {
         if self.heard(&life.name, life.epoch).is_none() {

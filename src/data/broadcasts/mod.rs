@@ -204,10 +204,11 @@ impl Broadcasts {
     fn take_in(&mut self, now: Time, node: &Node, from: &Life, message: &Broadcast<'_>, by_gossip: bool) {
         self.now = now;
         let &Broadcast { origin, epoch, seq, flags, .. } = message;
-        let asks = flags & item::CONFIRM_ANYWAY != 0 && *from.name == *origin && from.epoch == epoch;
+        let asks = flags & item::CONFIRM_ANYWAY != 0 && is_by_origin(from, origin, epoch);
         if self.heard(origin, epoch).is_some_and(|heard| heard.window.contains(seq)) {
             if asks && self.has_or_gets(node, from, message) {
-                self.pending_confirms.add(now, from, node.account_of_said(origin), seq, Duration::ZERO);
+                let life = Life { name: Arc::clone(&from.name), epoch };
+                self.pending_confirms.add(now, &life, node.account_of_said(origin), seq, Duration::ZERO);
             }
             return;
         }
@@ -221,7 +222,7 @@ impl Broadcasts {
         self.counted.broadcasts_received += 1;
         let account = node.account_of_said(&life.name);
         if asks {
-            self.pending_confirms.add(now, from, account, seq, Duration::ZERO);
+            self.pending_confirms.add(now, &life, account, seq, Duration::ZERO);
         } else if flags & CONFIRM != 0 && confirm::is_sampled(&self.own.name, seq, node.live()) {
             let spread = confirm::spread(node.live()).mul_f64(self.rng.f64());
             self.pending_confirms.add(now, &life, account, seq, spread);
@@ -236,12 +237,13 @@ impl Broadcasts {
     /// Whether readers have a known broadcast, or receive it now: a number may count as known although its broadcast did not
     /// arrive.
     fn has_or_gets(&mut self, node: &Node, from: &Life, message: &Broadcast<'_>) -> bool {
-        let has = self.heard(&from.name, from.epoch).and_then(|heard| heard.has_come(message.seq));
+        let life = Life { name: Arc::clone(&from.name), epoch: message.epoch };
+        let has = self.heard(&life.name, life.epoch).and_then(|heard| heard.has_come(message.seq));
         if has == Some(false) {
             let stamp = self.stamps.on_stamp(self.now, message.stamp);
-            let item = Item::of(from.clone(), node.account_of_said(&from.name), message, stamp);
+            let item = Item::of(life.clone(), node.account_of_said(&life.name), message, stamp);
             self.counted.broadcasts_received += 1;
-            self.update(node, from, item.seq, |heard, out| heard.take_given_up(item, out));
+            self.update(node, &life, item.seq, |heard, out| heard.take_given_up(item, out));
         }
         has.is_some()
     }
@@ -265,7 +267,11 @@ impl Broadcasts {
         let (known, _) = node.known_life(message.origin)?;
         let life = match self.heard(message.origin, message.epoch) {
             Some(heard) => heard.life.clone(),
-            None => Some(known).filter(|known| known.epoch == message.epoch)?,
+            None if known.epoch == message.epoch => known,
+            None if is_by_origin(from, message.origin, message.epoch) && self.keeps(from, message.epoch) => {
+                Life { epoch: message.epoch, ..known }
+            }
+            None => return None,
         };
         self.believes(from, &life, message.seq).then_some(life)
     }
@@ -273,8 +279,9 @@ impl Broadcasts {
     /// Whether a member's claim is believed that a life has come to this number. If only the origin would be believed, it is
     /// asked.
     fn believes(&mut self, from: &Life, life: &Life, seq: u64) -> bool {
-        let believed = is_plausible(seq, self.known_of(life).highest(), from == life);
-        if !believed && from != life {
+        let by_origin = is_by_origin(from, &life.name, life.epoch);
+        let believed = is_plausible(seq, self.known_of(life).highest(), by_origin);
+        if !believed && !by_origin {
             self.to_ask = Some(life.clone());
         }
         believed
@@ -438,6 +445,11 @@ impl Broadcasts {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a member says this of itself: perhaps it sent it before its epoch rose.
+fn is_by_origin(from: &Life, origin: &str, epoch: u64) -> bool {
+    *from.name == *origin && epoch <= from.epoch
 }
 
 #[cfg(test)]

@@ -193,10 +193,8 @@ impl Heard {
     /// Runs work that is due. Returns the member to ask for missing broadcasts, if it is time.
     pub(super) fn expire(&mut self, now: Time, out: &mut VecDeque<Delivery>) -> Option<Life> {
         if let Some((_, limit)) = self.lost.filter(|(at, _)| *at <= now) {
-            let given_up = self.give_up(&Window::up_to(limit));
             self.lost = None;
-            self.tell_lost(now, given_up, out);
-            self.settle(out);
+            self.lose(now, &Window::up_to(limit), out);
             self.expect_loss(now);
         }
         while self.held.values().any(|(since, _)| now.since(*since) >= HOLD) {
@@ -204,9 +202,7 @@ impl Heard {
         }
         if let Some((_, theirs)) = self.ungiven.filter(|(at, _)| *at <= now) {
             self.ungiven = None;
-            let given_up = self.give_up(&theirs);
-            self.tell_lost(now, given_up, out);
-            self.settle(out);
+            self.lose(now, &theirs, out);
         }
         let (at, from) = self.ask.as_mut().filter(|(at, _)| *at <= now)?;
         *at = now + ASK_AGAIN;
@@ -236,9 +232,15 @@ impl Heard {
             self.pass_gap(now, out);
         }
         if let Some((_, limit)) = self.lost.take() {
-            let given_up = self.window.give_up_to(limit);
-            self.tell_lost(now, given_up, out);
+            self.lose(now, &Window::up_to(limit), out);
         }
+    }
+
+    /// Broadcasts that are missing of another window are lost.
+    fn lose(&mut self, now: Time, theirs: &Window, out: &mut VecDeque<Delivery>) {
+        let given_up = self.give_up(theirs);
+        self.tell_lost(now, given_up, out);
+        self.settle(out);
     }
 
     /// Hands out the first waiting broadcast, though some before it are missing, and those that follow it without a gap.

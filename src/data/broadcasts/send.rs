@@ -42,7 +42,7 @@ impl Broadcasts {
     }
 
     fn put_confirms(&mut self, to: &Life, packet: &mut Writer<'_>) {
-        self.pending_confirms.take(to, |seq| packet.message(&Confirm { epoch: to.epoch, seq }));
+        self.pending_confirms.take(to, |epoch, seq| packet.message(&Confirm { epoch, seq }));
     }
 
     /// Writes the next datagram of broadcasts, and returns its destination.
@@ -76,6 +76,10 @@ impl Broadcasts {
             if !self.pending_confirms.spend() {
                 continue;
             }
+            // Its epoch may have risen.
+            let Some(to) = node.live_life(&to.name).filter(|present| present.epoch >= to.epoch) else {
+                continue;
+            };
             if let Some(destination) = node.begin_data_datagram(&to, buffer) {
                 let mut packet = Writer::resume(buffer, node.config().max_datagram);
                 self.put_confirms(&to, &mut packet);

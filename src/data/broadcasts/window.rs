@@ -109,7 +109,7 @@ impl Window {
     }
 
     /// Makes all numbers up to this one count as known. Returns how many were not.
-    pub(super) fn give_up_to(&mut self, limit: u64) -> u64 {
+    fn give_up_to(&mut self, limit: u64) -> u64 {
         let ahead = limit.saturating_sub(self.below);
         if ahead > WIDTH + 1 {
             let known: u32 = self.above.iter().map(|word| word.count_ones()).sum();

@@ -136,7 +136,7 @@ impl KeyValues {
                 }
             }
             DataMessage::KeyValueDelta(said) => {
-                self.end_delta(now, node, exchange);
+                self.end_turn(now, node, exchange);
                 // If the map was refused when its head was sent, this delta lacks the beginning.
                 let anew = exchange.retries != self.retries;
                 exchange.delta = if anew { None } else { self.begin_delta(node, from, said) };
@@ -153,11 +153,6 @@ impl KeyValues {
             _ => return false,
         }
         true
-    }
-
-    /// The other side has ended its turn.
-    pub(in crate::data) fn end_turn(&mut self, now: Time, node: &Node, exchange: &mut Exchange) {
-        self.end_delta(now, node, exchange);
     }
 
     /// Whether the other side still knows more than this node.
@@ -183,7 +178,8 @@ impl KeyValues {
         Some(Delta { owner: self.name_of(owner), epoch, version, floor, changes: Vec::new(), bytes: 0 })
     }
 
-    fn end_delta(&mut self, now: Time, node: &Node, exchange: &mut Exchange) {
+    /// The other side has said all of a map, or of its turn.
+    pub(in crate::data) fn end_turn(&mut self, now: Time, node: &Node, exchange: &mut Exchange) {
         let Some(Delta { owner, epoch, version, floor, changes, bytes }) = exchange.delta.take() else {
             return;
         };
@@ -202,16 +198,9 @@ impl KeyValues {
         }
         self.plan_sweep(now, node, deletes);
         for (key, version) in keys {
-            self.spread_if_announced(now, &owner, &key, version);
-        }
-    }
-
-    /// A value that was announced has arrived: this node announces it to others.
-    fn spread_if_announced(&mut self, now: Time, owner: &Arc<str>, key: &str, version: u64) {
-        let announced = (Arc::clone(owner), key.into());
-        if self.announced.versions.get(&announced).is_some_and(|(awaited, _)| *awaited <= version) {
-            self.announced.remove(&announced);
-            self.spread(now, owner, key);
+            if self.announced.came(&(Arc::clone(&owner), (*key).into()), version) {
+                self.spread(now, &owner, &key);
+            }
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Key–values: a small map that each member owns. Only the owner writes, everybody reads.
 //!
 //! Changes spread as updates do ([`queue`]), in the room that updates leave; a value that is too long for a datagram is
-//! announced, and receivers fetch it from the member that announced it. A member that missed changes gets them in a
-//! [sync](super::sync): the digest behind an ack covers the version of each live owner's map ([`exchange`]). A member may
+//! announced, and receivers fetch it from the member that announced it ([`announced`]). A member that missed changes gets them
+//! in a [sync](super::sync): the digest behind an ack covers the version of each live owner's map ([`exchange`]). A member may
 //! claim anything about another's map, but within the bounds of a [`map`], and the owner can supersede the claim. [`room`]
 //! bounds all maps together.
 
+mod announced;
 mod exchange;
 mod map;
 mod queue;
@@ -13,13 +14,14 @@ mod room;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 pub(super) use exchange::Exchange;
 pub use map::Entry;
 pub(crate) use map::{MAX_KEYS, MAX_MAP, OwnerMap};
 
 use self::{
+    announced::Announced,
     map::{DELETED, ELSEWHERE, Register},
     queue::Waiting,
 };
@@ -51,44 +53,6 @@ const AHEAD: u64 = 1 << 20;
 /// How far above its version an owner follows a claim of others. They may have believed some hundred claims, each `AHEAD` of
 /// the last, that the owner missed; and an owner cannot use up its versions in one life.
 const OWNER_AHEAD: u64 = AHEAD << 8;
-/// The most values that were announced and have not arrived; the first of the account with the most makes room.
-const MAX_ANNOUNCED: usize = 256;
-
-/// An owner and one of its keys.
-type AnnouncedKey = (Arc<str>, Box<str>);
-
-/// Values that were announced and have not arrived.
-#[derive(Debug, Default)]
-struct Announced {
-    /// By owner and key: the announced version, and the owner's account.
-    versions: BTreeMap<AnnouncedKey, (u64, Option<Account>)>,
-    shares: Shares,
-}
-
-impl Announced {
-    /// Adds a value that is too long for a datagram, so that it is fetched from a member that has it.
-    fn add(&mut self, key: AnnouncedKey, account: Option<Account>, version: u64) {
-        if let Some((known, _)) = self.versions.get_mut(&key) {
-            *known = version.max(*known);
-            return;
-        }
-        if self.versions.len() >= MAX_ANNOUNCED {
-            let largest = self.shares.largest(|size| size.0);
-            let first = self.versions.iter().find(|(_, (_, account))| *account == largest);
-            if let Some(key) = first.map(|(key, _)| key.clone()) {
-                self.remove(&key);
-            }
-        }
-        self.versions.insert(key, (version, account));
-        self.shares.add(account, (1, 0));
-    }
-
-    fn remove(&mut self, key: &AnnouncedKey) {
-        if let Some((_, account)) = self.versions.remove(key) {
-            self.shares.remove(account, (1, 0));
-        }
-    }
-}
 
 /// The maps of all owners at one moment. A copy shares everything.
 pub(crate) type Owners = SortedMap<Arc<str>, Owned>;
@@ -301,9 +265,11 @@ impl KeyValues {
             return;
         }
         if said.flags & ELSEWHERE != 0 {
-            let account = node.account_of_said(said.owner);
-            self.announced.add((self.name_of(said.owner), said.key.into()), account, said.version);
-            self.fetch = Some(from.clone());
+            let (account, key) =
+                (node.account_of_said(said.owner), (self.name_of(said.owner), said.key.into()));
+            if self.announced.add(now, key, account, said.version) {
+                self.fetch = Some(from.clone());
+            }
             return;
         }
         let owner = self.name_of(said.owner);
@@ -311,6 +277,7 @@ impl KeyValues {
         self.ensure(&owner, said.epoch, is_live, node.account_of_said(&owner));
         let register = self.register_of(now, said);
         if self.insert(&owner, said.key.into(), register) {
+            self.announced.came(&(Arc::clone(&owner), said.key.into()), said.version);
             self.plan_sweep(now, node, said.flags & DELETED != 0);
             self.spread(now, &owner, said.key);
         }
@@ -338,6 +305,10 @@ impl KeyValues {
 
     /// Runs work that is due.
     pub(super) fn settle(&mut self, now: Time, node: &Node) {
+        for ((owner, key), version) in self.announced.take_over(now) {
+            let is_known = self.map(&owner).is_some_and(|map| map.knows(&key, version));
+            self.counted.implausible += u64::from(!is_known && node.listed_life(&owner).is_some());
+        }
         if self.owners.len() == 0 && self.waiting.is_empty() && self.sweep.is_none() {
             return;
         }

@@ -223,10 +223,7 @@ impl KeyValues {
                 Err(format!("{keys} keys, {bytes} bytes of maps, counted as {:?}", self.shares.all()))
             }
             () if digest != self.digest => Err("the digest is not that of the maps".into()),
-            () if self.announced.versions.len() > super::MAX_ANNOUNCED => {
-                Err("too many values are announced".into())
-            }
-            () => Ok(()),
+            () => self.announced.audit(),
         }
     }
 }

@@ -47,6 +47,14 @@ pub(crate) struct NewAsk {
     pub(crate) within: Duration,
 }
 
+/// This node has too many asks under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TooMany {
+    Asks,
+    ToMember,
+    Queries,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// The ask goes by datagram.

@@ -16,7 +16,7 @@ use crossbeam_channel::Sender;
 
 use super::{
     answerer::AskKind,
-    ask::{ALL_DATAGRAMS, Ask, Caller, DATAGRAMS, MAX_DOUBLED, NewAsk, Step, deadline, doubled},
+    ask::{ALL_DATAGRAMS, Ask, Caller, DATAGRAMS, MAX_DOUBLED, NewAsk, Step, TooMany, deadline, doubled},
     memory::AskId,
     queries::{MAX_QUERIES, Queries, Query, READING_PAUSE, Results},
     status::{Answer, Outcome, QueryProblem, Settled, Status},
@@ -43,14 +43,6 @@ const SPARED_STREAMS: (usize, usize) = (2, 1);
 const TOKEN_PAUSE: Duration = Duration::from_millis(5);
 
 const _: () = assert!(MAX_PER_MEMBER + MAX_QUERIES <= 1 << u8::BITS);
-
-/// This node has too many asks under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TooMany {
-    Asks,
-    ToMember,
-    Queries,
-}
 
 /// An ask to send next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,7 +190,7 @@ impl Asker {
     }
 
     fn fire(&mut self, node: &mut Node, now: Time, id: u64, acts: &mut impl FnMut(Act)) {
-        let Some(ask) = self.asks.get_mut(&id) else { return self.queries.expire(now, id) };
+        let Some(ask) = self.asks.get_mut(&id) else { return self.queries.end(now, id, EndedBy::Timeout) };
         if now >= ask.deadline {
             let is_unread = self.streamless.contains(&id) && ask.is_of(&self.queries.unread());
             let outcome = ask.ended(if is_unread { EndedBy::Unread } else { EndedBy::Timeout });
@@ -489,6 +481,13 @@ impl Asker {
                 }
             }
         }
+    }
+
+    /// This node leaves: nobody is asked any more, and no answer is waited for.
+    pub(super) fn abandon(&mut self, now: Time) {
+        self.queries.ids().into_iter().for_each(|id| self.queries.end(now, id, EndedBy::Abandoned));
+        let asks: Vec<_> = self.asks.iter().map(|(id, ask)| (*id, ask.ended(EndedBy::Abandoned))).collect();
+        asks.into_iter().for_each(|(id, outcome)| self.settle(now, id, outcome));
     }
 
     /// Callers notice the end of the node by a disconnection.

@@ -29,8 +29,7 @@ impl Endpoint {
         new: NewAsk,
         caller: Sender<Settled>,
     ) -> Result<(), NotAsked> {
-        let own = Some(self.node.own_life()).filter(|own| *own.name == *to);
-        let Some(to) = own.or_else(|| self.node.live_life(to)) else {
+        let Some(to) = self.present_life(to) else {
             let member = self.node.member(to).ok_or(NotAsked::Unknown)?;
             return Err(NotAsked::NotLive(member.state));
         };
@@ -76,7 +75,7 @@ impl Endpoint {
     pub(crate) fn take_request(&mut self, now: Time, topic: &str) -> Option<RequestItem> {
         loop {
             let item = self.messages.answerer.take_request(now, topic)?;
-            if self.present_life(&item.from).is_some() {
+            if self.present_life(&item.from.name).is_some() {
                 return Some(item);
             }
             // The sender may be back a moment later, and ask.
@@ -84,10 +83,10 @@ impl Endpoint {
         }
     }
 
-    /// The present life of a sender, if it is live.
-    fn present_life(&self, of: &Life) -> Option<Life> {
-        let own = Some(self.node.own_life()).filter(|own| own.name == of.name);
-        own.or_else(|| self.node.live_life(&of.name))
+    /// The life of a member as it is known now, if it is live, or this node's own.
+    fn present_life(&self, name: &str) -> Option<Life> {
+        let own = Some(self.node.own_life()).filter(|own| *own.name == *name);
+        own.or_else(|| self.node.live_life(name))
     }
 
     /// A reader of requests is gone.
@@ -100,7 +99,7 @@ impl Endpoint {
 
     /// Sends an answer to the present life of the requester.
     fn send_answer(&mut self, now: Time, ready: Ready) -> Result<(), TooLate> {
-        let to = self.present_life(&ready.to).ok_or(TooLate)?;
+        let to = self.present_life(&ready.to.name).ok_or(TooLate)?;
         self.messages.send_answer(&mut self.node, now, Ready { to, ..ready });
         Ok(())
     }
@@ -121,7 +120,14 @@ impl Endpoint {
         Ok(())
     }
 
-    /// The node has ended: waiting callers notice it.
+    /// The node leaves: all waiting callers are told what is known until then.
+    pub(in crate::data) fn abandon(&mut self, now: Time) {
+        self.confirm_large(now);
+        self.broadcasts.abandon();
+        self.messages.asker.abandon(now);
+    }
+
+    /// The node has ended: all waiting callers are told.
     pub(crate) fn close(&mut self) {
         self.messages.asker.close();
         self.messages.answerer.close();

@@ -38,8 +38,7 @@ use self::{
 };
 pub(crate) use self::{
     answerer::{AskKind, TooLate},
-    ask::NewAsk,
-    asker::TooMany,
+    ask::{NewAsk, TooMany},
     commands::NotAsked,
     mailboxes::{Item, Mailbox, Unread},
     memory::AskId,

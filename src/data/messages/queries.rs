@@ -126,21 +126,28 @@ impl Queries {
         let query = self.all.get_mut(&id)?;
         query.asked -= 1;
         query.answers.publish(|results| results.push(settled.clone()));
+        self.remove_if_over(id)
+    }
+
+    /// Members that were not asked yet will not be.
+    pub(super) fn end(&mut self, now: Time, id: u64, ended_by: EndedBy) {
+        let Some(query) = self.all.get_mut(&id) else { return };
+        let took = now.since(query.began);
+        for to in std::mem::take(&mut query.waiting) {
+            let settled = Settled { to, outcome: Err(QueryProblem::new(false, ended_by)), took };
+            query.answers.publish(|results| results.push(settled.clone()));
+        }
+        self.remove_if_over(id);
+    }
+
+    /// Returns the deadline of a query that is over.
+    fn remove_if_over(&mut self, id: u64) -> Option<Time> {
+        let query = self.all.get(&id)?;
         let is_over = query.asked == 0 && query.waiting.is_empty();
         is_over.then(|| self.all.remove(&id)).flatten().map(|query| query.deadline)
     }
 
-    /// A query's time is over, or nobody reads it: the remaining members are not asked.
-    pub(super) fn expire(&mut self, now: Time, id: u64) {
-        let Some(query) = self.all.get_mut(&id) else { return };
-        let took = now.since(query.began);
-        let none = || Err(QueryProblem::new(false, EndedBy::Timeout));
-        for to in std::mem::take(&mut query.waiting) {
-            let settled = Settled { to, outcome: none(), took };
-            query.answers.publish(|results| results.push(settled.clone()));
-        }
-        if query.asked == 0 {
-            self.all.remove(&id);
-        }
+    pub(super) fn ids(&self) -> Vec<u64> {
+        self.all.keys().copied().collect()
     }
 }

@@ -202,6 +202,30 @@ fn a_large_broadcast_comes_though_the_epoch_of_its_origin_rises_meanwhile() {
     assert!((0..4).all(|host| numbers(&world, host, "n0") == [1, 2]));
 }
 
+#[test]
+fn a_confirmed_broadcast_is_waited_for_though_the_epoch_of_its_origin_rises_meanwhile() {
+    for (is_heard, size) in [(false, 5), (true, 5), (false, 5000)] {
+        let mut world = settled(4);
+        if is_heard {
+            world.broadcast(0, "t", b"before").unwrap();
+            world.run_for(SECOND);
+        }
+        world.net.isolate([0]);
+        let report = world.broadcast_confirmed(0, "t", &vec![7; size], 20 * SECOND);
+        raise_epoch(&mut world, 0, 3);
+        world.run_for(SECOND / 2);
+        world.net.heal();
+        world.run_until("a report", 21 * SECOND, |_| !report.is_empty());
+        let outcome = report.try_recv().expect("it is over");
+        assert_eq!((outcome.reached.len(), outcome.missing), (3, vec![]), "{is_heard}, {size} bytes");
+        let all = if is_heard { vec![1, 2] } else { vec![1] };
+        assert!((0..4).all(|host| numbers(&world, host, "n0") == all));
+        world.broadcast(0, "t", b"after").unwrap();
+        world.run_for(5 * SECOND);
+        assert!((0..4).all(|host| numbers(&world, host, "n0").len() == all.len() + 1));
+    }
+}
+
 /// What was told to the readers of a host since it was last asked: numbers, and how many were lost.
 fn numbers(world: &World, host: usize, origin: &str) -> Vec<u64> {
     world.received(host).iter().filter(|got| *got.origin == *origin).map(|got| got.seq).collect()

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
 use super::cluster;
 use crate::{
-    EndedBy, QueryProblem, Topics,
+    EndedBy, QueryProblem, Topics, Unconfirmed,
     collections::fanout::Subscription,
     data::messages::{
         AskKind, Item, Mailbox, NewAsk, NotAsked, RequestItem, Results, Settled, Status, TooLate, TooMany,
@@ -401,6 +401,40 @@ fn a_member_that_dies_or_leaves_during_a_query_is_reported_before_its_end() {
     assert_eq!(others.iter().map(|one| &*one.to.name).collect::<Vec<_>>(), ["n3", "n4"]);
     assert_eq!(others[0].outcome, silent(EndedBy::Failure));
     assert_eq!(others[1].outcome, silent(EndedBy::Leave));
+    drop(tokens);
+}
+
+#[test]
+fn a_node_that_leaves_learns_at_once_what_became_of_its_open_calls() {
+    let mut world = cluster(8);
+    world.run_for(10 * SECOND);
+    let tokens: Vec<_> = (1..8).map(|host| serve(&mut world, host)).collect();
+    let asked = request(&mut world, 0, 1, b"?");
+    world.net.isolate([2]);
+    let large = try_ask(&mut world, (0, 2), AskKind::Request, &[7; 100_000], 30 * SECOND).unwrap();
+    let (members, answers) = query(&mut world, 0, "jobs", 60 * SECOND);
+    let reports: Vec<_> = [5, 5000]
+        .map(|size| world.broadcast_confirmed(0, "t", &vec![7; size], 60 * SECOND))
+        .into_iter()
+        .collect();
+    world.run_for(SECOND);
+    assert!(asked.is_empty() && large.is_empty() && answers.len() < members.len());
+    world.drive_with(0, |endpoint, now| endpoint.leave(now));
+    let late = request(&mut world, 0, 1, b"one more");
+    let abandoned = QueryProblem::new(false, EndedBy::Abandoned);
+    assert_eq!(outcome(&asked), Some(silent(EndedBy::Abandoned)));
+    assert_eq!(outcome(&large), Some(Err(abandoned)), "nothing was sent");
+    assert_eq!(outcome(&late), Some(silent(EndedBy::Abandoned)));
+    assert_eq!(answers.len(), members.len());
+    assert!(answers.are_over());
+    for report in reports {
+        let outcome = report.try_recv().expect("it ends");
+        assert_eq!(outcome.reached.len(), 6);
+        assert!(matches!(&outcome.missing[..], [(life, Unconfirmed::Abandoned)] if *life.name == *"n2"));
+    }
+    world.run_for(10 * SECOND);
+    let metrics = world.drive_with(0, |endpoint, _| endpoint.metrics());
+    assert_eq!((metrics.open_asks, metrics.open_streams), (0, 0));
     drop(tokens);
 }
 

@@ -211,6 +211,6 @@ impl World {
     /// If the host is down.
     pub fn leave_and_stop(&mut self, host: usize) {
         self.hosts[host].stops_when_left = true;
-        self.with(host, |node, now| node.leave(now));
+        self.drive_with(host, |endpoint, now| endpoint.leave(now));
     }
 }

@@ -274,8 +274,8 @@ metrics! {
     /// Key–values refused because their owner's map or all maps together would be too large. What is held of that map stays
     /// as it is.
     counter refused_entries = "syncswim_refused_entries_total";
-    /// Key–values dropped because their version is beyond what an owner reaches, or whose stamp is so far ahead of this node's
-    /// clock that it counts as ten minutes ahead.
+    /// Key–values dropped because their version is beyond what an owner reaches, or because they were announced and did not
+    /// come within a minute, or whose stamp is so far ahead of this node's clock that it counts as ten minutes ahead.
     counter implausible_entries = "syncswim_implausible_entries_total";
     /// Changes of key–values that were left to repair, because too many waited to be sent.
     counter unqueued_entries = "syncswim_unqueued_entries_total";

@@ -260,9 +260,15 @@ fn a_node_that_finds_itself_alone_hides_no_look_up_that_failed_and_looks_again_s
 fn a_node_that_leaves_gives_up_its_joins() {
     let mut rig = Rig::new();
     rig.node.join_while_resolving(rig.now, 1, &[], 1);
+    rig.node.join(rig.now, 2, &[addr(7)]);
+    rig.settle();
+    assert_eq!((rig.tried.len(), rig.done.len()), (1, 0), "the seed of the second is silent");
     rig.node.leave(rig.now);
     rig.settle();
-    assert_eq!(rig.done, [(1, Err(JoinProblem::NoAddress))]);
+    let given_up = |ticket| (ticket, Err(JoinProblem::NoAddress));
+    assert_eq!(rig.done, [given_up(1), given_up(2)]);
+    rig.until(secs(60), |_| false);
+    assert_eq!(rig.done.len(), 2, "each caller is told once");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Input that is out of bounds: wrong clocks, maps that are too large, and more maps than there is room for.
 
 use super::{
-    super::{Announced, Exchange, MAX_ANNOUNCED, OwnerMap, map::MAX_MAP},
+    super::{Exchange, OwnerMap, map::MAX_MAP},
     trials::{cluster, delete, key_values, map_at, run_until_true, secs, set, value_at},
 };
 use crate::{
@@ -242,17 +242,6 @@ fn no_change_copies_a_map_however_full_the_maps_are() {
     world.drive_with(0, |endpoint, _| endpoint.key_values.most.1 = 100);
     (0..50).for_each(|i| tell(&mut world, 7000 + i, &i.to_string(), b"large"));
     assert_eq!(held(&mut world), full, "there is no room for more bytes");
-}
-
-/// An announced value waits until it is fetched. A value of the host with the most makes room for new ones.
-#[test]
-fn values_that_names_of_one_host_announce_do_not_displace_those_of_others() {
-    let mut announced = Announced::default();
-    announced.add(("a".into(), "k".into()), Some(2.into()), 1);
-    (0..1000).for_each(|i| announced.add((format!("b{i}").into(), "k".into()), Some(1.into()), 1));
-    let is_left = announced.versions.contains_key(&("a".into(), "k".into()));
-    assert_eq!((is_left, announced.versions.len()), (true, MAX_ANNOUNCED));
-    assert_eq!(announced.shares.all(), (MAX_ANNOUNCED, 0));
 }
 
 /// Each of a host's many small maps changes a little; a larger map of another host is told all the same.

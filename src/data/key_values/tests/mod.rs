@@ -1,5 +1,6 @@
 //! Key–values: one map by itself, and clusters in the simulator.
 
+mod announced;
 mod bounds;
 mod clusters;
 mod deltas;

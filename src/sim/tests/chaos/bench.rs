@@ -155,7 +155,7 @@ impl Bench {
                 *self.joins.entry(u64::from(*ticket)).or_default() += 1;
                 self.endpoint.node.join(now, u64::from(*ticket), &addrs(*mask));
             }
-            Step::Leave => self.endpoint.node.leave(now),
+            Step::Leave => self.endpoint.leave(now),
             Step::Tags(n) => {
                 self.endpoint.node.set_tags(now, Tags::new([("n", n.to_string())]).expect("they are short"));
             }
