@@ -85,10 +85,10 @@ impl Node {
             Authority::Itself | Authority::AnsweredThere => None,
         };
         let by_itself = claimant.is_none();
-        // If a member moves, only its old address has been shown, unless it has answered.
+        // Elsewhere than at its address a member has shown nothing, unless it has answered there.
         let shown = |record: &Record| match record.addr == claim.addr {
             true => by_itself || record.contact.met,
-            false => authority == Authority::AnsweredThere || by_itself && !record.state.is_live(),
+            false => authority == Authority::AnsweredThere,
         };
         let is_there = known.map_or(by_itself, |id| shown(self.table.get(id)));
         let arrival = Arrival { known, name: claim.name, addr: claim.addr, is_there, by_itself };
@@ -97,7 +97,12 @@ impl Node {
             (Some(id), Some(claimant)) if self.may_answer_otherwise(id, claim) => {
                 self.ask_whether_it_moved(id, claim, claimant)
             }
-            _ if !self.make_room(&arrival) => self.metrics.refused_members += 1,
+            _ if !self.make_room(&arrival) => {
+                self.metrics.refused_members += 1;
+                if !arrival.is_there {
+                    self.ask_whether_it_is_there(claim, claimant);
+                }
+            }
             (Some(id), _) => {
                 let checks = !by_itself && self.is_to_be_checked(id);
                 match self.table.get(id).state.is_live() {

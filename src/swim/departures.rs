@@ -67,12 +67,13 @@ impl Node {
         self.apply_departure(claim.name, &departure, Duration::from_secs(claim.age_secs));
     }
 
-    /// An accusation of a member that left: the accuser has missed the update, so it is queued again.
+    /// An accusation of a member that left, in that epoch: the accuser has missed the update, whatever incarnation others had it
+    /// list, so the update is queued again.
     pub(super) fn repeat_left(&mut self, name: &str, accused: Identity) {
         let Some(id) = self.table.find(name).filter(|id| *id != MemberId::SELF) else { return };
         let record = self.table.get(id);
         let left = record.state == MemberState::Left && !record.tombstone;
-        let same = accused.epoch == record.identity.epoch && accused <= record.identity;
+        let same = accused.epoch == record.identity.epoch;
         if left && same && !self.updates.contains(id) {
             self.spread(id, Urgency::Urgent);
         }

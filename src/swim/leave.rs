@@ -26,6 +26,8 @@ use crate::wire::hash;
 pub(super) struct Leave {
     /// Members that were told and have not answered yet, the last [`MAX_TOLD`] of them.
     told: VecDeque<Told>,
+    /// So many of the first were silent for long.
+    examined: usize,
     /// Those that were told by stream, once each.
     told_by_stream: Vec<Arc<str>>,
     /// Those whose ack says that they believed it, and a hash of the host of each.
@@ -52,10 +54,17 @@ struct Told {
     token: u32,
 }
 
-/// Pings whose answers are awaited: a few seconds' worth.
-pub(super) const MAX_TOLD: usize = 128;
+/// Pings whose answers are awaited.
+pub(super) const MAX_TOLD: usize = 1024;
 /// The part of `leave_timeout` after which a silent member is told by stream.
 const PATIENCE: u32 = 4;
+
+impl Leave {
+    fn take_told(&mut self, at: usize) -> Option<Told> {
+        self.examined -= usize::from(at < self.examined);
+        self.told.remove(at)
+    }
+}
 
 impl Node {
     /// Leaves the cluster. [`Output::LeaveDone`] follows within [`Config::leave_timeout`](super::Config), usually after one
@@ -127,7 +136,7 @@ impl Node {
             self.leave.told_by_stream.push(Arc::clone(&name));
         }
         if self.leave.told.len() == MAX_TOLD {
-            self.leave.told.pop_front();
+            self.leave.take_told(0);
         }
         self.leave.told.push_back(Told { seq, name, addr, at: self.now, token });
     }
@@ -136,22 +145,27 @@ impl Node {
         self.table.find(name).map_or(0, |id| self.table.get(id).contact.held)
     }
 
-    /// A member that did not answer for a while may get no datagrams: `gossip_fanout` of them are told by stream, once each.
+    /// A member that did not answer for a while may get no datagrams: `gossip_fanout` of them are told by stream, once each. Of
+    /// many pings the first are looked at before that: their answers are not awaited for much longer.
     fn tell_the_silent(&mut self) {
         let patience = self.config.leave_timeout / PATIENCE;
         if !self.config.stream_fallback {
             return;
         }
-        for _ in 0..self.config.gossip_fanout {
-            let Leave { told, told_by_stream, believed, .. } = &self.leave;
-            let is_silent = |one: &Told| {
-                self.now.since(one.at) >= patience
-                    && !told_by_stream.contains(&one.name)
-                    && !believed.iter().any(|(name, _)| *name == one.name)
-            };
-            let Some(at) = told.iter().position(is_silent) else { return };
-            let Told { name, addr, .. } = &told[at];
-            self.tell_leave(Arc::clone(name), *addr, true);
+        let mut told = 0;
+        while let Some(one) =
+            self.leave.told.get(self.leave.examined).filter(|_| told < self.config.gossip_fanout)
+        {
+            if self.now.since(one.at) < patience && self.leave.told.len() < MAX_TOLD {
+                return;
+            }
+            let (name, addr) = (Arc::clone(&one.name), one.addr);
+            self.leave.examined += 1;
+            let is_believed = self.leave.believed.iter().any(|(other, _)| *other == name);
+            if !is_believed && !self.leave.told_by_stream.contains(&name) {
+                self.tell_leave(name, addr, true);
+                told += 1;
+            }
         }
     }
 
@@ -170,7 +184,7 @@ impl Node {
     pub(super) fn take_leave_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
         let is_it = |told: &Told| told.seq == seq && sender.mark == hash::member(&told.name);
         let Some(at) = self.leave.told.iter().position(is_it) else { return false };
-        let Some(Told { name, addr, token: shown, .. }) = self.leave.told.remove(at) else { return false };
+        let Some(Told { name, addr, token: shown, .. }) = self.leave.take_told(at) else { return false };
         self.on_direct_answer(sender, &name, addr, token.filter(|token| *token != 0));
         if let Some(token) = token {
             let came = sender.by_stream && self.token_of(&name) != shown;

@@ -133,8 +133,21 @@ impl Node {
             return;
         }
         self.table.probe_next(id);
+        self.ask_there(claim, claimant.host);
+    }
+
+    /// An Alive is refused, perhaps because names were made up at that address: the member is to be asked there, and counts if it
+    /// answers.
+    pub(super) fn ask_whether_it_is_there(&mut self, claim: &Alive<'_>, claimant: Option<Claimant>) {
+        if !self.is_leaving() {
+            let host = claimant.map_or_else(|| self.table.hash_host(claim.addr), |claimant| claimant.host);
+            self.ask_there(claim, host);
+        }
+    }
+
+    fn ask_there(&mut self, claim: &Alive<'_>, host: u32) {
         let Some(new) = self.introduced(claim).map(|introduced| introduced.introduction) else { return };
-        if let Some(other) = self.moves.find_said(&new, claimant.host) {
+        if let Some(other) = self.moves.find_said(&new, host) {
             if new.identity > other.identity {
                 *other = new;
             }
@@ -142,7 +155,7 @@ impl Node {
             if self.moves.waiting() == MAX_MOVES {
                 self.metrics.dropped_unverified += u64::from(self.moves.make_room());
             }
-            self.moves.push(new, claimant.host);
+            self.moves.push(new, host);
             self.schedule_gossip();
         }
     }

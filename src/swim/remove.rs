@@ -102,6 +102,10 @@ impl Node {
         let Some(removed) = removed else { return };
         let record = self.table.get(id);
         let known = record.removed.as_deref().map(|removed| removed.reap);
+        if !record.state.is_live() && record.identity > identity && !self.updates.contains(id) {
+            // The claimant missed what superseded the removal, and would list it as removed for as long as it is remembered.
+            return self.spread(id, Urgency::Routine);
+        }
         if record.state != MemberState::Left || record.identity != identity || known >= Some(removed.reap) {
             return;
         }

@@ -139,8 +139,9 @@ impl ProbeRings {
             self.saved = 0;
             return (met + unmet > 0).then_some(unmet == 0);
         }
-        self.saved += if after_out_of_turn { unmet } else { 4 * unmet };
         let price = 4 * (met + unmet);
+        // Turns that were saved when there were more members are not spent among few.
+        self.saved = self.saved.min(price) + if after_out_of_turn { unmet } else { 4 * unmet };
         let turn = self.saved >= price;
         if turn {
             self.saved -= price;
@@ -422,6 +423,18 @@ mod tests {
         rings.move_up(wanted);
         let next = (0..2).map(|_| next(&mut rings, &mut rng).unwrap()).find(|id| id.index() >= 3);
         assert_eq!(next, Some(wanted));
+    }
+
+    #[test]
+    fn turns_that_were_saved_in_a_large_ring_are_not_spent_in_a_small_one() {
+        let mut rng = fastrand::Rng::with_seed(12);
+        let mut rings = rings(2001, &mut rng);
+        rings.enter(MemberId(3000), false, Time::ZERO, &mut rng);
+        // One round before the first turn of the unmet.
+        (0..7).for_each(|_| _ = next(&mut rings, &mut rng));
+        (11..2001).for_each(|i| rings.exit(MemberId(i)));
+        let of_met = (0..20).filter(|_| next(&mut rings, &mut rng) != Some(MemberId(3000))).count();
+        assert!(of_met >= 9, "{of_met} of 20 rounds are of the 10 that answer");
     }
 
     #[test]

@@ -300,6 +300,32 @@ fn a_removal_that_was_doubted_is_known_as_one_in_the_end() {
     assert!(bench.has_news("m5"));
 }
 
+/// Another raised its incarnation at this node alone before the leave came.
+#[test]
+fn a_leave_under_a_lesser_incarnation_than_this_node_alone_was_told_is_a_leave() {
+    let mut bench = Bench::new(12);
+    say(&mut bench, "m1", addr(1), &[Message::Suspect(suspect("m5", 7, &[]))]);
+    for step in 0..600 {
+        if step % 10 == 0 {
+            say(&mut bench, "m2", addr(2), &[Message::Left(left("m5", 0))]);
+            say(&mut bench, "m3", addr(3), &[Message::Left(left("m5", 0))]);
+        }
+        bench.pass(millis(100));
+        answers_come(&mut bench, Some(addr(5)));
+    }
+    assert_eq!(bench.standing("m5").map(|(state, _)| state), Some(MemberState::Left));
+}
+
+/// The accuser has missed the leave, whatever it was told since.
+#[test]
+fn a_leave_is_told_again_to_a_member_that_accuses_under_a_greater_incarnation() {
+    let mut bench = Bench::new(4);
+    say(&mut bench, "m2", addr(2), &[Message::Left(left("m2", 0))]);
+    bench.has_news("m2");
+    say(&mut bench, "m3", addr(3), &[Message::Suspect(suspect("m2", 1, &["m3"]))]);
+    assert!(bench.has_news("m2"));
+}
+
 /// It crashed, missed one probe, and was restarted; rumours of its past life go round.
 #[test]
 fn failures_of_a_past_life_do_not_accuse_the_present_one() {

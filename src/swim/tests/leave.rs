@@ -51,6 +51,16 @@ fn a_leave_that_takes_hours_awaits_a_bounded_number_of_answers() {
     assert_eq!(done(&mut bench), None, "one of three has answered");
 }
 
+#[test]
+fn a_leave_with_a_long_timeout_is_told_to_silent_members_by_stream_too() {
+    for leave_timeout in [secs(120), secs(7200)] {
+        let mut bench = Bench::with(Config { leave_timeout, ..Config::lan("me") }, 3);
+        bench.node.leave(bench.now);
+        bench.pass(secs(100));
+        assert_eq!(bench.opened().len(), 3, "each of them once");
+    }
+}
+
 fn leaving(members: usize) -> Bench {
     let mut bench = Bench::new(members);
     bench.node.leave(bench.now);

@@ -123,6 +123,37 @@ fn a_member_keeps_its_place_whoever_else_is_said_to_have_departed() {
     assert!(bench.is_live("m5"), "m5 has refuted at once, and is refused");
 }
 
+#[test]
+fn a_departed_member_that_says_it_is_back_elsewhere_takes_no_place_there() {
+    let mut bench = Bench::new(2);
+    for i in 0..3_u16 {
+        let name = format!("g{i}");
+        join(&mut bench, &name, its(2000 + i));
+        say(&mut bench, &name, its(2000 + i), &[Message::Alive(alive(&name, 1, addr(50)))]);
+    }
+    join(&mut bench, "z", its(2100));
+    say(&mut bench, "z", its(2100), &[Message::Left(left("z", 0))]);
+    bench.receive(&alive("new", 0, addr(50)));
+    assert!(bench.is_live("new"));
+    say(&mut bench, "z", its(2100), &[Message::Alive(alive("z", 1, addr(50)))]);
+    assert!(bench.is_live("new"), "z has shown nothing there");
+}
+
+#[test]
+fn a_newcomer_is_asked_where_made_up_names_are_said_to_live() {
+    let mut bench = Bench::new(100);
+    for name in ["a", "b", "c", "d"] {
+        bench.receive(&alive(name, 0, addr(200)));
+    }
+    bench.sent();
+    bench.receive_from(addr(2), &alive("new", 0, addr(200)));
+    for _ in 0..50 {
+        bench.pass(millis(100));
+        answers(&mut bench, |name, at| name == "new" || at != addr(200));
+    }
+    assert!(bench.is_live("new"), "it answers there");
+}
+
 /// A member takes a later epoch, and says so when it is asked; from then on it is asked again.
 #[test]
 fn a_restart_is_asked_about_also_after_one_that_the_member_has_confirmed() {

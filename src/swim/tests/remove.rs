@@ -65,17 +65,35 @@ fn the_table_of_claims_that_a_member_was_removed() {
         (Left, true, 6, None, &["reaped"], true),
         (Left, true, 7, None, &["reaped"], true),
     ];
+    // A departure that supersedes the removal is told to the claimant.
+    let supersedes = |held: MemberState, incarnation| !held.is_live() && incarnation < 5;
     for (held, reap, incarnation, standing, events, spread) in rows {
         let mut bench = with_m2(held);
         bench.receive(&removed(incarnation, reap));
         let row = format!("{held} 5 hears removed {incarnation}, reap {reap}");
         assert_eq!(bench.standing("m2"), standing, "{row}");
         assert_eq!(bench.kinds(), events, "{row}");
+        let spread = spread || supersedes(held, incarnation);
         assert_eq!(bench.has_news("m2"), spread, "{row}");
         bench.receive(&removed(incarnation, reap));
         assert_eq!(bench.kinds(), [""; 0], "{row}, again");
-        assert!(!bench.has_news("m2"), "{row}, again");
+        assert_eq!(bench.has_news("m2"), supersedes(held, incarnation), "{row}, again");
     }
+}
+
+#[test]
+fn digests_of_removals_agree_in_time_whatever_identity_each_node_was_told() {
+    let mut world = converged(7, 3);
+    world.checker = None;
+    for (host, incarnation, removed) in [(0, 6, None), (1, 5, Some(Removed { by: "n2", reap: false }))] {
+        world.with(host, |node, _| {
+            let claim = message::Left { removed, ..left("ghost", incarnation) };
+            bench::tell(node, &Message::Left(claim), addr(2));
+        });
+    }
+    world.run_for(secs(600));
+    let digests: BTreeSet<_> = (0..3).map(|host| world.node(host).table.removals_digest()).collect();
+    assert_eq!(digests.len(), 1, "{digests:?}");
 }
 
 #[test]
