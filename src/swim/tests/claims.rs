@@ -98,7 +98,7 @@ fn the_table_of_claims_about_others() {
         assert_eq!(bench.standing("m2"), Some((state, after)), "{row}");
         assert_eq!(bench.kinds(), events, "{row}");
         let changed = (held, 5) != (state, after);
-        let accuses_who_left = held == Left && ["suspect", "failed"].contains(&claim) && incarnation <= 5;
+        let accuses_who_left = held == Left && ["suspect", "failed"].contains(&claim);
         let spread = changed || accuses_who_left;
         assert_eq!(
             bench.has_news("m2"),
