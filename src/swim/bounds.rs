@@ -24,7 +24,7 @@ const LATEST: u64 = LATEST_START + 25 * YEAR;
 const EARLIEST: u64 = 1_767_225_600_000;
 /// How far an incarnation may lie ahead of the one in the table: far more than a member changes its tags between two exchanges,
 /// and twice as far as others can raise it.
-const INCARNATION_AHEAD: u64 = 1 << 20;
+pub(super) const INCARNATION_AHEAD: u64 = 1 << 20;
 /// The highest incarnation accepted of an epoch that is new.
 const LAST_INCARNATION: u64 = 1 << 40;
 
@@ -137,6 +137,16 @@ impl Node {
         })
     }
 
+    /// Whether as many live members claim an address as may.
+    fn is_crowded(&self, addr: SocketAddr) -> bool {
+        self.table.count_at_addr(addr, MAX_AT_ADDR) == MAX_AT_ADDR
+    }
+
+    /// Whether one of them would give way to a member that answers there.
+    pub(super) fn gives_way_at(&self, addr: SocketAddr) -> bool {
+        self.is_crowded(addr) && self.table.find_at(addr, |record| !record.contact.met).is_some()
+    }
+
     /// Whether one more live member may be listed at an address, or who makes room: one that has not answered there, for one
     /// that is there, by what it has shown. Names can be made up, and others moved there; those are remembered as departed.
     fn room_at(&self, arrival: &Arrival<'_>) -> Result<Option<MemberId>, Refused> {
@@ -144,9 +154,7 @@ impl Node {
             let record = self.table.get(id);
             record.state.is_live() && record.addr == arrival.addr
         };
-        if arrival.known.is_some_and(stays)
-            || self.table.count_at_addr(arrival.addr, MAX_AT_ADDR) < MAX_AT_ADDR
-        {
+        if arrival.known.is_some_and(stays) || !self.is_crowded(arrival.addr) {
             return Ok(None);
         }
         let made_up = |record: &Record| record.contact.may_be_made_up();

@@ -99,7 +99,7 @@ impl Node {
             }
             _ if !self.make_room(&arrival) => {
                 self.metrics.refused_members += 1;
-                if !arrival.is_there {
+                if !arrival.is_there && self.gives_way_at(claim.addr) {
                     self.ask_whether_it_is_there(claim, claimant);
                 }
             }

@@ -5,6 +5,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
+    bounds::INCARNATION_AHEAD,
     claimant::Claimant,
     event::Event,
     member::{Identity, MemberId, MemberState, Removed},
@@ -73,7 +74,9 @@ impl Node {
         let Some(id) = self.table.find(name).filter(|id| *id != MemberId::SELF) else { return };
         let record = self.table.get(id);
         let left = record.state == MemberState::Left && !record.tombstone;
-        let same = accused.epoch == record.identity.epoch;
+        let Identity { epoch, incarnation } = record.identity;
+        let same =
+            accused.epoch == epoch && accused.incarnation <= incarnation.saturating_add(INCARNATION_AHEAD);
         if left && same && !self.updates.contains(id) {
             self.spread(id, Urgency::Urgent);
         }
@@ -95,7 +98,7 @@ impl Node {
         });
         if let (Some(id), false) = (known, wins) {
             let removed = departure.removed.filter(|_| state == MemberState::Left);
-            return self.note_removal(id, identity, removed, departure.origin);
+            return self.note_removal(id, identity, removed, departure.origin, departure.in_table);
         }
         if !self.check_plausible(known, identity) || age >= self.config.forget_after {
             return;

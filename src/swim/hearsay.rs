@@ -90,15 +90,15 @@ impl Node {
     /// finds.
     fn on_accusation_of_past(&mut self, id: MemberId, departure: &ClaimedDeparture<'_>) {
         let mut changed = self.raise_suspicion(id, self.table.get(id).identity);
-        if let Some(suspicion) = self.table.suspicion_mut(id) {
-            suspicion.said_left |= departure.state == MemberState::Left;
-        }
         let accuser = departure.claimant.and_then(|claimant| claimant.id);
         if let Some(accuser) =
             accuser.filter(|accuser| *accuser != id && self.table.get(*accuser).state.is_live())
         {
             let accuser = Arc::clone(&self.table.get(accuser).name);
             changed |= self.add_accuser(id, &accuser);
+            if let Some(suspicion) = self.table.suspicion_mut(id) {
+                suspicion.said_left |= departure.state == MemberState::Left;
+            }
         }
         if changed {
             self.spread(id, Urgency::Urgent);

@@ -282,7 +282,7 @@ impl Node {
             if matches!(join.origin, JoinOrigin::Ticket { .. })
                 && !std::mem::replace(&mut join.reported, true)
             {
-                callers.push((join.origin, join.result()));
+                callers.push((join.origin, Err(join.problem.clone())));
             }
         }
         callers.into_iter().for_each(|(origin, result)| self.report_join(origin, result, true));

@@ -26,7 +26,7 @@ use crate::wire::hash;
 pub(super) struct Leave {
     /// Members that were told and have not answered yet, the last [`MAX_TOLD`] of them.
     told: VecDeque<Told>,
-    /// So many of the first were silent for long.
+    /// So many of the first were looked at, whether to tell them by stream.
     examined: usize,
     /// Those that were told by stream, once each.
     told_by_stream: Vec<Arc<str>>,
@@ -145,8 +145,8 @@ impl Node {
         self.table.find(name).map_or(0, |id| self.table.get(id).contact.held)
     }
 
-    /// A member that did not answer for a while may get no datagrams: `gossip_fanout` of them are told by stream, once each. Of
-    /// many pings the first are looked at before that: their answers are not awaited for much longer.
+    /// A member that did not answer for a while may get no datagrams: `gossip_fanout` of them are told by stream, once each. If
+    /// as many pings wait as may, the first are looked at sooner.
     fn tell_the_silent(&mut self) {
         let patience = self.config.leave_timeout / PATIENCE;
         if !self.config.stream_fallback {

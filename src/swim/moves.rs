@@ -10,7 +10,7 @@
 //! at the known address: if it is silent there, the claim counts, even where this node cannot reach the claimed address
 //! itself.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,13 @@ impl Moves {
     fn is_asked(&self, new: &Introduction, now: Time, patience: Duration) -> bool {
         let mut recent = self.asked.waiting.iter().filter(|(_, (at, _))| now.since(*at) < patience);
         recent.any(|(_, (_, asked))| (&asked.name, asked.addr) == (&new.name, new.addr))
+    }
+
+    /// Whether somebody is asked at an address, or was less than `patience` ago.
+    fn is_asked_at(&self, addr: SocketAddr, now: Time, patience: Duration) -> bool {
+        let mut recent = self.asked.waiting.iter().filter(|(_, (at, _))| now.since(*at) < patience);
+        recent.any(|(_, (_, asked))| asked.addr == addr)
+            || self.said.iter().flat_map(|(_, its)| its).any(|said| said.addr == addr)
     }
 
     /// Whether a member answered that was told what is said of it.
@@ -139,7 +146,8 @@ impl Node {
     /// An Alive is refused, perhaps because names were made up at that address: the member is to be asked there, and counts if it
     /// answers.
     pub(super) fn ask_whether_it_is_there(&mut self, claim: &Alive<'_>, claimant: Option<Claimant>) {
-        if !self.is_leaving() {
+        // One at a time: otherwise a datagram of many names would cause as many pings.
+        if !self.is_leaving() && !self.moves.is_asked_at(claim.addr, self.now, self.config.gossip_interval) {
             let host = claimant.map_or_else(|| self.table.hash_host(claim.addr), |claimant| claimant.host);
             self.ask_there(claim, host);
         }

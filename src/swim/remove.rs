@@ -78,7 +78,7 @@ impl Node {
         let removed = message::Removed { by: &own, reap: removal == Removal::Reap };
         match state {
             MemberState::Left if !removed.reap => {}
-            MemberState::Left => self.note_removal(known, identity, Some(removed), Origin::Own),
+            MemberState::Left => self.note_removal(known, identity, Some(removed), Origin::Own, false),
             _ => {
                 let (state, origin) = (MemberState::Left, Origin::Own);
                 let removed = Some(removed);
@@ -98,12 +98,14 @@ impl Node {
         identity: Identity,
         removed: Option<message::Removed<'_>>,
         origin: Origin,
+        in_table: bool,
     ) {
         let Some(removed) = removed else { return };
         let record = self.table.get(id);
         let known = record.removed.as_deref().map(|removed| removed.reap);
-        if !record.state.is_live() && record.identity > identity && !self.updates.contains(id) {
-            // The claimant missed what superseded the removal, and would list it as removed for as long as it is remembered.
+        if in_table && !record.state.is_live() && record.identity > identity && !self.updates.contains(id) {
+            // The claimant missed what superseded the removal, and would keep it as removed. It says so in tables alone: in
+            // reply to updates, two nodes could go on for ever.
             return self.spread(id, Urgency::Routine);
         }
         if record.state != MemberState::Left || record.identity != identity || known >= Some(removed.reap) {

@@ -229,7 +229,9 @@ impl Broadcasts {
         }
         let stamp = self.stamps.on_stamp(now, message.stamp);
         let item = Item::of(life.clone(), account, message, stamp);
-        let passes = by_gossip && self.heard_or_new(life, seq).passed.take(now, PASSED);
+        // Others take in what is of an earlier life from its origin alone.
+        let is_present = node.listed_life(&life.name).is_none_or(|(present, _)| present == life.epoch);
+        let passes = by_gossip && is_present && self.heard_or_new(life, seq).passed.take(now, PASSED);
         self.counted.delayed_broadcasts += u64::from(by_gossip && !passes);
         self.learn(node, item, from, passes);
     }

@@ -12,9 +12,10 @@ use crate::{
 
 /// The most of them; the first of the account that has most makes room.
 pub(super) const MAX_ANNOUNCED: usize = 256;
-/// How often one is fetched because it is announced again, perhaps by another member: about as often as a member that passes
-/// on a change is heard in a large cluster.
+/// How often one is fetched because members of one account announce it, and the accounts that are heard: about as many as pass on
+/// a change to a node in a large cluster. So one that has no value cannot keep others from being asked.
 const MAX_FETCHES: u32 = 16;
+const MAX_ANNOUNCERS: usize = 16;
 /// How long one is waited for.
 const AWAITED: Duration = Duration::from_secs(60);
 
@@ -27,7 +28,8 @@ struct Awaited {
     /// The account that it counts for.
     account: Option<Account>,
     until: Time,
-    fetches: u32,
+    /// How often it was announced by the members of an account.
+    announced: BTreeMap<Option<Account>, u32>,
 }
 
 #[derive(Debug, Default)]
@@ -45,12 +47,17 @@ impl Announced {
         now: Time,
         key: AnnouncedKey,
         account: Option<Account>,
+        by: Option<Account>,
         version: u64,
     ) -> bool {
         if let Some(known) = self.values.get_mut(&key) {
             known.version = version.max(known.version);
-            known.fetches += u32::from(known.fetches <= MAX_FETCHES);
-            return known.fetches <= MAX_FETCHES;
+            if known.announced.len() == MAX_ANNOUNCERS && !known.announced.contains_key(&by) {
+                return false;
+            }
+            let times = known.announced.entry(by).or_default();
+            *times += u32::from(*times <= MAX_FETCHES);
+            return *times <= MAX_FETCHES;
         }
         if self.values.len() >= MAX_ANNOUNCED {
             let largest = self.shares.largest(|size| size.0);
@@ -61,7 +68,7 @@ impl Announced {
         }
         let until = now + AWAITED;
         self.next.get_or_insert(until);
-        self.values.insert(key, Awaited { version, account, until, fetches: 1 });
+        self.values.insert(key, Awaited { version, account, until, announced: [(by, 1)].into() });
         self.shares.add(account, (1, 0));
         true
     }
@@ -113,7 +120,8 @@ mod tests {
     fn values_that_names_of_one_host_announce_do_not_displace_those_of_others() {
         let mut announced = Announced::default();
         let mut add = |owner: &str, host: u32| {
-            announced.add(Time::ZERO, (owner.into(), "k".into()), Some(host.into()), 1);
+            let account = Some(host.into());
+            announced.add(Time::ZERO, (owner.into(), "k".into()), account, account, 1);
         };
         add("a", 2);
         (0..1000).for_each(|i| add(&format!("b{i}"), 1));

@@ -267,7 +267,8 @@ impl KeyValues {
         if said.flags & ELSEWHERE != 0 {
             let (account, key) =
                 (node.account_of_said(said.owner), (self.name_of(said.owner), said.key.into()));
-            if self.announced.add(now, key, account, said.version) {
+            let by = node.account_of_said(&from.name);
+            if self.announced.add(now, key, account, by, said.version) {
                 self.fetch = Some(from.clone());
             }
             return;

@@ -35,7 +35,9 @@ impl Endpoint {
         };
         let Self { messages, node, .. } = self;
         messages.asker.ask(node, now, to, new, caller).map_err(NotAsked::TooMany)?;
-        messages.act(node, now);
+        if !node.is_leaving() {
+            messages.act(node, now);
+        }
         self.settle(now);
         Ok(())
     }
