@@ -6,7 +6,7 @@
 //! One file per concept. Who a sender is: `validation` (tokens; `contact`, what is known of the way to a member),
 //! `introduce` (unverified peers), `caller` (of a stream), `question` (does the holder of a name still answer), `moves`
 //! (does a member answer where others say that it is). Claims: `claims` about members, `departures` (failed, left,
-//! tombstones), `hearsay` of them, `suspects` (`suspicion`, its timeout), `self_claims` about this node, `flap`, `bounds` of
+//! tombstones; `lately_departed`, those that are told so), `hearsay` of them, `suspects` (`suspicion`, its timeout), `self_claims` about this node, `flap`, `bounds` of
 //! what others are believed, `claimant` (which member says so). Detection: `probe`, `relay` (probes for others), `health`
 //! (Lifeguard's awareness), `stalls`. Dissemination: `updates` (their queue), `dissemination` (gossip), `anti_entropy` (when)
 //! and `push_pull` (how tables are exchanged). Streams: `stream`,
