@@ -96,8 +96,11 @@ impl Node {
         {
             let accuser = Arc::clone(&self.table.get(accuser).name);
             changed |= self.add_accuser(id, &accuser);
+            // The member's own leave: not a removal, which it may have refuted since then, nor that of a past life.
+            let left = departure.state == MemberState::Left && departure.removed.is_none();
+            let is_present = departure.identity.epoch == self.table.get(id).identity.epoch;
             if let Some(suspicion) = self.table.suspicion_mut(id) {
-                suspicion.said_left |= departure.state == MemberState::Left;
+                suspicion.said_left |= left && is_present;
             }
         }
         if changed {

@@ -316,6 +316,23 @@ fn a_leave_under_a_lesser_incarnation_than_this_node_alone_was_told_is_a_leave()
     assert_eq!(bench.standing("m5").map(|(state, _)| state), Some(MemberState::Left));
 }
 
+/// It refuted the removal, or was restarted, and is silent now: that is no leave.
+#[test]
+fn a_removal_or_a_leave_of_a_past_life_makes_no_leave_of_a_silent_member() {
+    let removed = message::Left { removed: Some(Removed { by: "m2", reap: false }), ..left("m5", 0) };
+    for (said, present) in [
+        (removed, alive("m5", 1, addr(5))),
+        (left("m5", 0), message::Alive { epoch: EPOCH + 1, ..alive("m5", 0, addr(5)) }),
+    ] {
+        let mut bench = Bench::new(12);
+        say(&mut bench, "m5", addr(5), &[Message::Alive(present)]);
+        (0..3).for_each(|_| bench.node.table.contact_mut(id(&bench, "m5")).miss());
+        say(&mut bench, "m2", addr(2), &[Message::Left(said)]);
+        assert_eq!(bench.standing("m5").map(|(state, _)| state), Some(MemberState::Suspect));
+        assert_eq!(m5_is_silent(&mut bench), Some(MemberState::Failed));
+    }
+}
+
 /// The accuser has missed the leave, whatever it was told since.
 #[test]
 fn a_leave_is_told_again_to_a_member_that_accuses_under_a_greater_incarnation() {
