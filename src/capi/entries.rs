@@ -13,7 +13,7 @@ use super::{
     handle::Registry,
     membership::beyond,
     pointer::{Out, bytes, text},
-    pollable::Pollable,
+    pollable::{Pollable, put_descriptor},
     status::{
         Failure, SYNCSWIM_CLOSED, SYNCSWIM_ERR_NULL, SYNCSWIM_ERR_RANGE, SYNCSWIM_OK, SYNCSWIM_TIMEOUT,
         c_text, status, syncswim_status, value,
@@ -297,12 +297,8 @@ pub unsafe extern "C" fn syncswim_entry_watch_fd(
     watch: *const syncswim_entry_watch,
     out: *mut c_int,
 ) -> syncswim_status {
-    status(|| {
-        // SAFETY: as the caller of this function promises.
-        let out = unsafe { Out::new(out, "out")? };
-        out.put(WATCHES.get(watch)?.descriptor()?);
-        Ok(SYNCSWIM_OK)
-    })
+    // SAFETY: as the caller of this function promises.
+    unsafe { put_descriptor(&WATCHES, watch, out) }
 }
 
 /// Cancels the watch and frees it. A call that waits for it on another thread is not woken by this; use time-outs. NULL does

@@ -7,7 +7,7 @@ use super::{
     handle::Registry,
     message::{MESSAGES, Object, put, syncswim_message},
     pointer::{Out, bytes, text},
-    pollable::Pollable,
+    pollable::{Pollable, put_descriptor},
     status::{Failure, SYNCSWIM_ERR_STATE, SYNCSWIM_OK, status, syncswim_status, value},
 };
 use crate::{Filter, Inbox, Query, QueryAnswers, Request, Requests, Topics};
@@ -139,12 +139,8 @@ pub unsafe extern "C" fn syncswim_inbox_next(
 /// `out` must be NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn syncswim_inbox_fd(inbox: *const syncswim_inbox, out: *mut c_int) -> syncswim_status {
-    status(|| {
-        // SAFETY: as the caller of this function promises.
-        let out = unsafe { Out::new(out, "out")? };
-        out.put(INBOXES.get(inbox)?.descriptor()?);
-        Ok(SYNCSWIM_OK)
-    })
+    // SAFETY: as the caller of this function promises.
+    unsafe { put_descriptor(&INBOXES, inbox, out) }
 }
 
 /// Closes an inbox and frees it. NULL does nothing.
@@ -200,12 +196,8 @@ pub unsafe extern "C" fn syncswim_requests_fd(
     requests: *const syncswim_requests,
     out: *mut c_int,
 ) -> syncswim_status {
-    status(|| {
-        // SAFETY: as the caller of this function promises.
-        let out = unsafe { Out::new(out, "out")? };
-        out.put(REQUESTS.get(requests)?.descriptor()?);
-        Ok(SYNCSWIM_OK)
-    })
+    // SAFETY: as the caller of this function promises.
+    unsafe { put_descriptor(&REQUESTS, requests, out) }
 }
 
 /// Ends the service and frees it. If it was the last of its topic, the requests that wait are refused with
@@ -311,12 +303,8 @@ pub unsafe extern "C" fn syncswim_answers_fd(
     answers: *const syncswim_answers,
     out: *mut c_int,
 ) -> syncswim_status {
-    status(|| {
-        // SAFETY: as the caller of this function promises.
-        let out = unsafe { Out::new(out, "out")? };
-        out.put(ANSWERS.get(answers)?.descriptor()?);
-        Ok(SYNCSWIM_OK)
-    })
+    // SAFETY: as the caller of this function promises.
+    unsafe { put_descriptor(&ANSWERS, answers, out) }
 }
 
 /// Frees the results of a query. A query that is not over is cancelled: members that were not asked yet will not be. NULL

@@ -7,7 +7,9 @@ use parking_lot::Mutex;
 
 use super::{
     forwarder::Forwarder,
-    status::{Failure, SYNCSWIM_ERR_STATE},
+    handle::Registry,
+    pointer::Out,
+    status::{Failure, SYNCSWIM_ERR_STATE, SYNCSWIM_OK, status, syncswim_status},
 };
 use crate::reader::Reader;
 
@@ -58,4 +60,21 @@ impl<R: Reader<Item: Send> + Send + Sync + 'static> Pollable<R> {
         }
         (installed, is_ours)
     }
+}
+
+/// Puts the descriptor of a subscription, which C names by a handle.
+///
+/// # Safety
+/// `out` must be NULL or writable.
+pub(super) unsafe fn put_descriptor<H, R: Reader<Item: Send> + Send + Sync + 'static>(
+    registry: &Registry<H, Pollable<R>>,
+    handle: *const H,
+    out: *mut c_int,
+) -> syncswim_status {
+    status(|| {
+        // SAFETY: as the caller of this function promises.
+        let out = unsafe { Out::new(out, "out")? };
+        out.put(registry.get(handle)?.descriptor()?);
+        Ok(SYNCSWIM_OK)
+    })
 }

@@ -12,7 +12,7 @@ use super::{
     handle::Registry,
     membership::at,
     pointer::Out,
-    pollable::Pollable,
+    pollable::{Pollable, put_descriptor},
     status::{
         Failure, SYNCSWIM_CLOSED, SYNCSWIM_ERR_NULL, SYNCSWIM_ERR_RANGE, SYNCSWIM_OK, SYNCSWIM_TIMEOUT,
         c_text, status, syncswim_status, value,
@@ -112,12 +112,8 @@ pub unsafe extern "C" fn syncswim_watch_next(
 /// `out` must be NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn syncswim_watch_fd(watch: *const syncswim_watch, out: *mut c_int) -> syncswim_status {
-    status(|| {
-        // SAFETY: as the caller of this function promises.
-        let out = unsafe { Out::new(out, "out")? };
-        out.put(WATCHES.get(watch)?.descriptor()?);
-        Ok(SYNCSWIM_OK)
-    })
+    // SAFETY: as the caller of this function promises.
+    unsafe { put_descriptor(&WATCHES, watch, out) }
 }
 
 /// Calls `callback` on a thread of the watch's own with each change, the first one included, until the watch is freed or

@@ -130,8 +130,9 @@ impl fmt::Display for QueryReport {
 impl Gossip {
     /// Asks the live members that the query's filter matches at this moment, this node included if it matches, and returns
     /// their results as they arrive. The query ends when each of them has answered, refused, failed or left, or its time is
-    /// up, or this node leaves: exactly one result for each. This node asks the members directly, some at a time; gossip has no part in it. If
-    /// the filter matches no member, the query ends at once, and is [not complete](QueryReport::is_complete).
+    /// up, or this node leaves: exactly one result for each. This node asks the members directly, some at a time; gossip has
+    /// no part in it. If the filter matches no member, the query ends at once, and is [not
+    /// complete](QueryReport::is_complete).
     ///
     /// The program should read answers as they arrive: while more than 8 MiB of them are unread, no answer that does not fit
     /// in a datagram is fetched, and members whose answers are not fetched in time end as

@@ -24,7 +24,7 @@ const LATEST: u64 = LATEST_START + 25 * YEAR;
 const EARLIEST: u64 = 1_767_225_600_000;
 /// How far an incarnation may lie ahead of the one in the table: far more than a member changes its tags between two exchanges,
 /// and twice as far as others can raise it.
-pub(super) const INCARNATION_AHEAD: u64 = 1 << 20;
+const INCARNATION_AHEAD: u64 = 1 << 20;
 /// The highest incarnation accepted of an epoch that is new.
 const LAST_INCARNATION: u64 = 1 << 40;
 
@@ -82,9 +82,16 @@ const MAX_DRAWS: usize = 16;
 struct Refused;
 
 impl Node {
-    /// Whether an identity is within the bounds, which are the same for every claimant; one that is not is counted. As far as
-    /// the members' clocks agree, a node can refute anything that others accept.
+    /// Whether an identity is within the bounds; one that is not is counted.
     pub(super) fn check_plausible(&mut self, known: Option<MemberId>, claimed: Identity) -> bool {
+        let plausible = self.is_plausible(known, claimed);
+        self.metrics.dropped_implausible += u64::from(!plausible);
+        plausible
+    }
+
+    /// Whether an identity is within the bounds, which are the same for every claimant. As far as the members' clocks agree, a
+    /// node can refute anything that others accept.
+    pub(super) fn is_plausible(&self, known: Option<MemberId>, claimed: Identity) -> bool {
         let highest = match known.map(|id| (id, self.table.get(id).identity)) {
             // Others may have been led to it step by step.
             Some((MemberId::SELF, _)) => u64::MAX,
@@ -93,9 +100,7 @@ impl Node {
             }
             _ => LAST_INCARNATION,
         };
-        let plausible = claimed.epoch <= self.latest_epoch() && claimed.incarnation <= highest;
-        self.metrics.dropped_implausible += u64::from(!plausible);
-        plausible
+        claimed.epoch <= self.latest_epoch() && claimed.incarnation <= highest
     }
 
     /// The latest epoch that is accepted now. A lie can have raised that of an earlier life of this node beyond it, if its clock
@@ -142,9 +147,15 @@ impl Node {
         self.table.count_at_addr(addr, MAX_AT_ADDR) == MAX_AT_ADDR
     }
 
-    /// Whether one of them would give way to a member that answers there.
+    /// Whether as many claim an address as may, and one of them would give way to a member that answers there.
     pub(super) fn gives_way_at(&self, addr: SocketAddr) -> bool {
-        self.is_crowded(addr) && self.table.find_at(addr, |record| !record.contact.met).is_some()
+        self.is_crowded(addr) && self.unmet_at(addr).is_some()
+    }
+
+    /// A member that has not answered at an address, rather one that has answered nowhere.
+    fn unmet_at(&self, addr: SocketAddr) -> Option<MemberId> {
+        let made_up = self.table.find_at(addr, |record| record.contact.may_be_made_up());
+        made_up.or_else(|| self.table.find_at(addr, |record| !record.contact.met))
     }
 
     /// Whether one more live member may be listed at an address, or who makes room: one that has not answered there, for one
@@ -157,11 +168,7 @@ impl Node {
         if arrival.known.is_some_and(stays) || !self.is_crowded(arrival.addr) {
             return Ok(None);
         }
-        let made_up = |record: &Record| record.contact.may_be_made_up();
-        let moved = |record: &Record| !record.contact.met;
-        let unmet =
-            self.table.find_at(arrival.addr, made_up).or_else(|| self.table.find_at(arrival.addr, moved));
-        unmet.filter(|_| arrival.is_there).map(Some).ok_or(Refused)
+        self.unmet_at(arrival.addr).filter(|_| arrival.is_there).map(Some).ok_or(Refused)
     }
 
     /// Whether one more name of its mark may be listed, in all and on its host, and which member makes room: a departed one

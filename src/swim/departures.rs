@@ -5,7 +5,6 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    bounds::INCARNATION_AHEAD,
     claimant::Claimant,
     event::Event,
     member::{Identity, MemberId, MemberState, Removed},
@@ -74,9 +73,7 @@ impl Node {
         let Some(id) = self.table.find(name).filter(|id| *id != MemberId::SELF) else { return };
         let record = self.table.get(id);
         let left = record.state == MemberState::Left && !record.tombstone;
-        let Identity { epoch, incarnation } = record.identity;
-        let same =
-            accused.epoch == epoch && accused.incarnation <= incarnation.saturating_add(INCARNATION_AHEAD);
+        let same = accused.epoch == record.identity.epoch && self.is_plausible(Some(id), accused);
         if left && same && !self.updates.contains(id) {
             self.spread(id, Urgency::Urgent);
         }

@@ -119,10 +119,12 @@ impl Node {
             }
         };
         // One member speaks in a stream: it could otherwise speak for several.
-        if header.sender != 0 && ![0, header.sender].contains(&session.mark) {
-            return self.reject(stream);
+        if header.sender != 0 {
+            if ![0, header.sender].contains(&session.mark) {
+                return self.reject(stream);
+            }
+            session.mark = header.sender;
         }
-        session.mark = session.mark.max(header.sender);
         if self.is_carried(stream, &sections) {
             return self.on_carried(stream, header, sections);
         }

@@ -60,6 +60,10 @@ pub(super) const MAX_TOLD: usize = 1024;
 const PATIENCE: u32 = 4;
 
 impl Leave {
+    fn is_believed_by(&self, name: &str) -> bool {
+        self.believed.iter().any(|(other, _)| **other == *name)
+    }
+
     fn take_told(&mut self, at: usize) -> Option<Told> {
         self.examined -= usize::from(at < self.examined);
         self.told.remove(at)
@@ -161,8 +165,7 @@ impl Node {
             }
             let (name, addr) = (Arc::clone(&one.name), one.addr);
             self.leave.examined += 1;
-            let is_believed = self.leave.believed.iter().any(|(other, _)| *other == name);
-            if !is_believed && !self.leave.told_by_stream.contains(&name) {
+            if !self.leave.is_believed_by(&name) && !self.leave.told_by_stream.contains(&name) {
                 self.tell_leave(name, addr, true);
                 told += 1;
             }
@@ -196,7 +199,7 @@ impl Node {
             return true;
         }
         let host = self.claimant(self.table.find(&name), addr).host;
-        if !self.leave.believed.iter().any(|(other, _)| *other == name) {
+        if !self.leave.is_believed_by(&name) {
             self.leave.believed.push((name, host));
         }
         if self.phase == Phase::Leaving && self.is_believed_by_enough() {

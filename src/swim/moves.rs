@@ -61,17 +61,20 @@ impl Moves {
         its.find(|other| (&other.name, other.addr) == (&new.name, new.addr))
     }
 
-    /// Whether a ping was sent there less than `patience` ago: the answer concerns the claim in that ping.
-    fn is_asked(&self, new: &Introduction, now: Time, patience: Duration) -> bool {
-        let mut recent = self.asked.waiting.iter().filter(|(_, (at, _))| now.since(*at) < patience);
-        recent.any(|(_, (_, asked))| (&asked.name, asked.addr) == (&new.name, new.addr))
+    /// Claims that a ping was sent about less than `patience` ago: the answer concerns the claim in that ping.
+    fn asked_lately(&self, now: Time, patience: Duration) -> impl Iterator<Item = &Introduction> {
+        let recent = self.asked.waiting.iter().filter(move |(_, (at, _))| now.since(*at) < patience);
+        recent.map(|(_, (_, asked))| asked)
     }
 
-    /// Whether somebody is asked at an address, or was less than `patience` ago.
+    fn is_asked(&self, new: &Introduction, now: Time, patience: Duration) -> bool {
+        self.asked_lately(now, patience).any(|asked| (&asked.name, asked.addr) == (&new.name, new.addr))
+    }
+
+    /// Whether a claim about an address waits, or was asked about less than `patience` ago.
     fn is_asked_at(&self, addr: SocketAddr, now: Time, patience: Duration) -> bool {
-        let mut recent = self.asked.waiting.iter().filter(|(_, (at, _))| now.since(*at) < patience);
-        recent.any(|(_, (_, asked))| asked.addr == addr)
-            || self.said.iter().flat_map(|(_, its)| its).any(|said| said.addr == addr)
+        let waiting = self.said.iter().flat_map(|(_, its)| its);
+        waiting.chain(self.asked_lately(now, patience)).any(|asked| asked.addr == addr)
     }
 
     /// Whether a member answered that was told what is said of it.

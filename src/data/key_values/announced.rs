@@ -28,8 +28,8 @@ struct Awaited {
     /// The account that it counts for.
     account: Option<Account>,
     until: Time,
-    /// How often it was announced by the members of an account.
-    announced: BTreeMap<Option<Account>, u32>,
+    /// How often members of each account announced it.
+    times: BTreeMap<Option<Account>, u32>,
 }
 
 #[derive(Debug, Default)]
@@ -52,10 +52,10 @@ impl Announced {
     ) -> bool {
         if let Some(known) = self.values.get_mut(&key) {
             known.version = version.max(known.version);
-            if known.announced.len() == MAX_ANNOUNCERS && !known.announced.contains_key(&by) {
+            if known.times.len() == MAX_ANNOUNCERS && !known.times.contains_key(&by) {
                 return false;
             }
-            let times = known.announced.entry(by).or_default();
+            let times = known.times.entry(by).or_default();
             *times += u32::from(*times <= MAX_FETCHES);
             return *times <= MAX_FETCHES;
         }
@@ -68,7 +68,7 @@ impl Announced {
         }
         let until = now + AWAITED;
         self.next.get_or_insert(until);
-        self.values.insert(key, Awaited { version, account, until, announced: [(by, 1)].into() });
+        self.values.insert(key, Awaited { version, account, until, times: [(by, 1)].into() });
         self.shares.add(account, (1, 0));
         true
     }
@@ -83,7 +83,7 @@ impl Announced {
     }
 
     /// Removes those that were waited for long enough, with their versions.
-    pub(super) fn take_over(&mut self, now: Time) -> Vec<(AnnouncedKey, u64)> {
+    pub(super) fn take_expired(&mut self, now: Time) -> Vec<(AnnouncedKey, u64)> {
         if self.next.is_none_or(|at| now < at) {
             return Vec::new();
         }

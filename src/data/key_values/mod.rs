@@ -306,7 +306,7 @@ impl KeyValues {
 
     /// Runs work that is due.
     pub(super) fn settle(&mut self, now: Time, node: &Node) {
-        for ((owner, key), version) in self.announced.take_over(now) {
+        for ((owner, key), version) in self.announced.take_expired(now) {
             let is_known = self.map(&owner).is_some_and(|map| map.knows(&key, version));
             self.counted.implausible += u64::from(!is_known && node.listed_life(&owner).is_some());
         }

@@ -127,8 +127,9 @@ impl ProbeRings {
     }
 
     /// Whether it is the turn of one that was met: each ring has its share of the turns, but the unmet half at most, and an
-    /// eighth at least: one that fell silent before it answered is not probed once in a pass of the others only. After an out-of-turn probe the unmet have a quarter of that
-    /// share: some, so that none is forgotten, and few, since the members that were met have only these turns.
+    /// eighth at least, so that a member that fell silent before it answered does not wait for a pass of the others. After an
+    /// out-of-turn probe the unmet have a quarter of that share: some, so that none is forgotten, and few, since the members
+    /// that were met have only these turns.
     fn draw_ring(&mut self, after_out_of_turn: bool) -> Option<bool> {
         let met = self.met.ids.len();
         let unmet = match self.unmet.ids.len() {

@@ -110,20 +110,24 @@ fn a_later_life_counts_once_the_member_does_not_deny_it() {
     assert_eq!(epoch_after(true, &[], ack), (Some(5), 1, 0));
 }
 
-#[test]
-fn a_node_that_missed_the_last_probe_is_another_life_at_once() {
+/// A bench whose member m2 missed the last probe.
+fn with_silent_m2() -> Bench {
     let mut bench = Bench::new(3);
     let id = bench.node.table.find("m2").expect("it is listed");
     bench.node.table.contact_mut(id).silent = true;
+    bench
+}
+
+#[test]
+fn a_node_that_missed_the_last_probe_is_another_life_at_once() {
+    let mut bench = with_silent_m2();
     bench.receive(&Alive { epoch: EPOCH + 5, ..alive("m2", 0, addr(2)) });
     assert_eq!(bench.member("m2").map(|m2| m2.identity.epoch), Some(EPOCH + 5));
 }
 
 #[test]
 fn a_later_life_of_a_process_that_shows_no_token_counts_at_once() {
-    let mut bench = Bench::new(3);
-    let id = bench.node.table.find("m2").expect("it is listed");
-    bench.node.table.contact_mut(id).silent = true;
+    let mut bench = with_silent_m2();
     bench.receive(&Alive { epoch: EPOCH + 5, ..alive("m2", 0, addr(2)) });
     bench.node.note_answer_at("m2", addr(2));
     bench.receive(&Alive { epoch: EPOCH + 6, ..alive("m2", 0, addr(2)) });
@@ -132,9 +136,7 @@ fn a_later_life_of_a_process_that_shows_no_token_counts_at_once() {
 
 #[test]
 fn a_member_that_answers_again_is_not_moved_without_being_asked() {
-    let mut bench = Bench::new(3);
-    let id = bench.node.table.find("m2").expect("it is listed");
-    bench.node.table.contact_mut(id).silent = true;
+    let mut bench = with_silent_m2();
     bench.meet("m2");
     bench.receive(&alive("m2", 1, addr(66)));
     assert_eq!(bench.member("m2").map(|m2| m2.addr), Some(addr(2)));
