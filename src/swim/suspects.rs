@@ -69,11 +69,11 @@ impl Node {
         }
     }
 
-    /// Whether this node alone accuses a member that others could confirm to be silent. They may know it to be failed, and
-    /// gossip to this node no more, nor hear it; tables get through by stream.
+    /// Whether this node alone accuses a member, though others are there. They may know that it left or failed, and gossip to
+    /// this node no more, nor hear it; tables get through by stream.
     fn accuses_alone(&self, id: MemberId) -> bool {
         let suspicion = self.table.get(id).suspicion.as_deref();
-        suspicion.is_some_and(Suspicion::is_unconfirmed) && !self.table.most_are_suspected()
+        suspicion.is_some_and(Suspicion::has_one_accuser) && !self.table.most_are_suspected()
     }
 
     /// The live member that an accusation counts against, and whether it concerns the listed identity or a later one of that

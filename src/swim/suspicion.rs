@@ -83,7 +83,11 @@ impl Suspicion {
 
     /// No member has confirmed it, though others could.
     pub(super) fn is_unconfirmed(&self) -> bool {
-        self.k > 0 && self.accusers.len() <= 1
+        self.k > 0 && self.has_one_accuser()
+    }
+
+    pub(super) fn has_one_accuser(&self) -> bool {
+        self.accusers.len() <= 1
     }
 
     /// The evidence, as the verdict falls on a member that was suspected at `since`.

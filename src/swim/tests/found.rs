@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{super::Config, world::holds};
-use crate::sim::Fault;
+use crate::sim::{Fault, Side};
 
 /// The node left while its join was under way, and the exchange announced it as alive.
 #[test]
@@ -34,4 +34,18 @@ fn a_node_that_fails_twice_in_a_moment_is_told_of_failures_once() {
         (8668, Block(2, millis(11_022))),
     ];
     holds(50_118, 3, Config::lan, faults);
+}
+
+/// Datagrams were filtered, and no stream reached the node since its address was gone: it heard answers to its own streams
+/// alone, and took a member that had left for failed.
+#[test]
+fn a_node_that_nobody_reaches_hears_of_a_leave() {
+    use Fault::{FilteredUdp, Leave, NewAddress};
+    let faults = [
+        (4759, NewAddress(3, 242)),
+        (2916, FilteredUdp(Side::All)),
+        (665, Leave(0)),
+        (15_545, NewAddress(1, 171)),
+    ];
+    holds(2_001_783, 4, Config::lan, faults);
 }
