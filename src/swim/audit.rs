@@ -45,6 +45,7 @@ impl Node {
             ("failed members to reconnect to", self.reconnects.len(), self.config.max_reconnects),
             ("members of an earlier life", self.rejoin.len(), self.config.max_reconnects),
             ("pings with a Left", self.told_of_leave(), MAX_TOLD),
+            ("members that ask a leaver for proof", self.without_token(), live + departed),
             ("observations", self.history.len(), self.config.history),
             ("unsent datagrams and unread outputs", self.undrained(), 0),
             ("members that are told of their departure", self.lately_departed.len(), MAX_LATELY_DEPARTED),

@@ -179,21 +179,17 @@ impl Node {
         certain.filter(|name| self.table.find_live(name).is_some())
     }
 
-    /// Reports that there are some, or more, at most once in a while, and at once that there are none.
-    fn tell_of_saved(&mut self) {
+    /// Reports which there are, or that they are others than before, at most once in a while; and at once that there are none.
+    pub(super) fn tell_of_saved(&mut self) {
         let count = self.streams_only_members().count();
         if count == 0 {
             let solved = self.carrier.told.take();
             return self.tell_reach(None, solved);
         }
-        let told = match self.carrier.told {
-            Some(ReachProblem::Datagrams { count, .. }) => count,
-            _ => 0,
-        };
-        if count > told && self.now >= self.carrier.next {
+        let members = self.streams_only_members().take(MAX_NAMED).cloned().collect();
+        let problem = ReachProblem::Datagrams { members, count };
+        if self.carrier.told.as_ref() != Some(&problem) && self.now >= self.carrier.next {
             self.carrier.next = self.now + self.config.probe_interval.saturating_mul(TELL_AGAIN);
-            let members = self.streams_only_members().take(MAX_NAMED).cloned().collect();
-            let problem = ReachProblem::Datagrams { members, count };
             self.carrier.told = Some(problem.clone());
             self.tell_reach(Some(problem), None);
         }

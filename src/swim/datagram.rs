@@ -149,7 +149,7 @@ impl Node {
             Message::Suspect(claim) => self.on_suspect(claim),
             Message::Failed(claim) => self.on_failed(claim, claimant),
             Message::Left(claim) => self.on_left(claim, by_itself, claimant),
-            Message::Departed(claim) => self.on_departed(claim, claimant),
+            Message::Departed(claim) => self.on_departed(claim, by_itself, claimant),
             // No other is a claim.
             _ => {}
         }

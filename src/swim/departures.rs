@@ -59,10 +59,11 @@ impl Node {
     }
 
     /// A departed member in a table (push/pull).
-    pub(super) fn on_departed(&mut self, claim: &Departed<'_>, claimant: Claimant) {
+    pub(super) fn on_departed(&mut self, claim: &Departed<'_>, by_itself: bool, claimant: Claimant) {
         let identity = Identity { epoch: claim.epoch, incarnation: claim.incarnation };
         let state = if claim.left { MemberState::Left } else { MemberState::Failed };
-        let (origin, claimant, removed) = (Origin::Others, Some(claimant), claim.removed);
+        let origin = if by_itself && claim.left { Origin::Member } else { Origin::Others };
+        let (claimant, removed) = (Some(claimant), claim.removed);
         let departure = ClaimedDeparture { identity, state, origin, claimant, in_table: true, removed };
         self.apply_departure(claim.name, &departure, Duration::from_secs(claim.age_secs));
     }
@@ -139,7 +140,7 @@ impl Node {
         let (name, addr, shown) = (Arc::clone(&record.name), record.addr, !record.tombstone);
         match state {
             MemberState::Failed if old.is_live() => {
-                self.reconnect_later(id, name, addr);
+                self.reconnect_later(id, Arc::clone(&name), addr);
             }
             // It is tried as before, if it is.
             MemberState::Failed => {}
@@ -161,6 +162,9 @@ impl Node {
                 None => Event::Left { member, origin },
             };
             self.emit_member(event, id);
+        }
+        if old.is_live() && self.carrier.saved(&name) > 0 {
+            self.tell_of_saved();
         }
         match removed {
             Some(removed) if removed.reap && shown && may_be_reaped => self.make_tombstone(id),
@@ -235,6 +239,6 @@ impl Node {
 
     pub(super) fn forget_old_departures(&mut self) {
         let (table, now, keep) = (&self.table, self.now, self.config.gossip_to_failed);
-        self.lately_departed.retain(|id| now.since(table.get(id).since) < keep);
+        self.lately_departed.remove_old(|id| now.since(table.get(id).since) >= keep);
     }
 }

@@ -71,8 +71,8 @@ pub enum Event {
         other: SocketAddr,
     },
     /// Others cannot reach this node as they should. Reported once for each problem while it lasts; the problem
-    /// [datagrams](ReachProblem::Datagrams) at most once in 60 probe intervals, and again when they no longer reach more
-    /// members.
+    /// [datagrams](ReachProblem::Datagrams) at most once in 60 probe intervals, and again when the members that they do not
+    /// reach are others.
     #[non_exhaustive]
     ReachabilityLost {
         /// The problem; its text says what to do.

@@ -89,6 +89,11 @@ impl Flaps {
         self.held = Some(accused);
     }
 
+    /// The accusation that is not refuted yet.
+    pub(super) fn held(&self) -> Option<Identity> {
+        self.held
+    }
+
     /// Nothing is held back any more: this node has yielded its name, or has announced itself all the same.
     pub(super) fn drop_held(&mut self) {
         self.held = None;

@@ -134,15 +134,12 @@ impl Node {
             Some(holder) if self.table.get(holder).addr != alive.addr => self.ask_holder(holder, peer, alive),
             // It was sent a token to that address, and will show it.
             Some(_) => self.drop_unverified(),
-            None if !self.lives_there(peer, alive.addr) => {
-                // Streams may pass a NAT. What it is pinged with has to get through the other way, by whichever does.
+            // Streams may pass a NAT, and a member whose probes failed may not be there: it has to answer first, by whichever
+            // way gets through.
+            None if !self.lives_there(peer, alive.addr) || self.was_missed(alive.name) => {
                 if let Some(introduced) = self.introduced(alive) {
                     self.ping_unverified(introduced, true);
                 }
-            }
-            // This node's probes of it failed: it has to answer first.
-            None if self.table.find(alive.name).is_some_and(|id| self.knows_better(id)) => {
-                self.ask_whether_it_returned(alive);
             }
             None => {
                 let claimant = self.claimant_at(peer);
@@ -151,7 +148,12 @@ impl Node {
         }
     }
 
-    /// A member whose probes failed is claimed to be alive.
+    /// Whether this node's probes of a member failed.
+    fn was_missed(&self, name: &str) -> bool {
+        self.table.find(name).is_some_and(|id| self.knows_better(id))
+    }
+
+    /// Another claims that a member whose probes failed is alive.
     pub(super) fn ask_whether_it_returned(&mut self, alive: &Alive<'_>) {
         if self.may_ask_who_returned(alive) {
             if let Some(introduced) = self.introduced(alive) {

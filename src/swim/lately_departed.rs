@@ -1,6 +1,6 @@
 //! The members that departed a moment ago and are told so: each may refute, and keeps its place in a full table meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,8 @@ pub(super) const MAX_LATELY_DEPARTED: usize = 1024;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct LatelyDeparted {
     members: Vec<(MemberId, u32)>,
+    /// How many of a host.
+    by_host: BTreeMap<u32, usize>,
 }
 
 impl LatelyDeparted {
@@ -24,27 +26,33 @@ impl LatelyDeparted {
         }
         let is_full = self.members.len() == MAX_LATELY_DEPARTED;
         if is_full {
-            self.remove_first_of_largest();
+            let most = self.by_host.values().max();
+            self.remove_at(self.members.iter().position(|(_, host)| self.by_host.get(host) == most));
         }
         self.members.push((id, host));
+        *self.by_host.entry(host).or_default() += 1;
         is_full
     }
 
-    fn remove_first_of_largest(&mut self) {
-        let mut count = BTreeMap::<u32, usize>::new();
-        self.members.iter().for_each(|(_, host)| *count.entry(*host).or_default() += 1);
-        let most = count.values().max();
-        if let Some(at) = self.members.iter().position(|(_, host)| count.get(host) == most) {
-            self.members.remove(at);
+    pub(super) fn remove(&mut self, id: MemberId) {
+        self.remove_at(self.members.iter().position(|(departed, _)| *departed == id));
+    }
+
+    /// Removes those that departed first, as long as they are `old`.
+    pub(super) fn remove_old(&mut self, old: impl Fn(MemberId) -> bool) {
+        while self.members.first().is_some_and(|(id, _)| old(*id)) {
+            self.remove_at(Some(0));
         }
     }
 
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(MemberId) -> bool) {
-        self.members.retain(|(id, _)| keep(*id));
-    }
-
-    pub(super) fn remove(&mut self, id: MemberId) {
-        self.retain(|departed| departed != id);
+    fn remove_at(&mut self, at: Option<usize>) {
+        let Some((_, host)) = at.map(|at| self.members.remove(at)) else { return };
+        if let Entry::Occupied(mut of_host) = self.by_host.entry(host) {
+            *of_host.get_mut() -= 1;
+            if *of_host.get() == 0 {
+                of_host.remove();
+            }
+        }
     }
 
     pub(super) fn contains(&self, id: MemberId) -> bool {
@@ -81,5 +89,10 @@ mod tests {
         assert!(departed.contains(MemberId(1)) && !departed.contains(MemberId(2)));
         departed.remove(MemberId(1));
         assert_eq!(departed.get(0), MemberId(3));
+        departed.remove_old(|id| id < MemberId(5));
+        assert_eq!((departed.get(0), departed.len()), (MemberId(5), MAX_LATELY_DEPARTED - 3));
+        assert_eq!(departed.by_host.values().sum::<usize>(), departed.len());
+        departed.remove_old(|_| true);
+        assert!(departed.len() == 0 && departed.by_host.is_empty());
     }
 }

@@ -100,6 +100,10 @@ impl Node {
         let lists_none = self.phase == Phase::Starting && self.table.others() == 0;
         self.withdraw();
         self.announce();
+        // A leave under a lesser identity than the accusation would not be believed.
+        if let Some(held) = self.flaps.held() {
+            self.leave_as_later_than(held);
+        }
         (self.leave.began, self.leave.ends) = (self.now, self.now + self.config.leave_timeout);
         if lists_none {
             // The members that list the past life are not known yet.
@@ -194,7 +198,7 @@ impl Node {
             if token != 0 || came {
                 self.retell(name, addr, sender.by_stream);
             } else if sender.by_stream {
-                self.leave.without_token.push(name);
+                self.await_token(name);
             }
             return true;
         }
@@ -226,6 +230,16 @@ impl Node {
         }
     }
 
+    /// A member does not know the token that it was shown: since an address changed, perhaps. It sends another.
+    fn await_token(&mut self, name: Arc<str>) {
+        if let Some(id) = self.table.find(&name) {
+            self.table.contact_mut(id).held = 0;
+        }
+        if !self.leave.without_token.contains(&name) {
+            self.leave.without_token.push(name);
+        }
+    }
+
     /// A member sent its token. If it sent a Retry by stream before, it is told again.
     pub(super) fn prove_leave(&mut self, id: MemberId) {
         if self.phase != Phase::Leaving {
@@ -242,6 +256,12 @@ impl Node {
     #[cfg(any(test, feature = "sim", fuzzing))]
     pub(super) fn told_of_leave(&self) -> usize {
         self.leave.told.len()
+    }
+
+    /// The members that have yet to send their token.
+    #[cfg(any(test, feature = "sim", fuzzing))]
+    pub(super) fn without_token(&self) -> usize {
+        self.leave.without_token.len()
     }
 
     fn end_leave(&mut self) {

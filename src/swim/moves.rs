@@ -147,10 +147,11 @@ impl Node {
     }
 
     /// An Alive is refused, perhaps because names were made up at that address: the member is to be asked there, and counts if it
-    /// answers.
+    /// answers. Without a claimant, it says so itself.
     pub(super) fn ask_whether_it_is_there(&mut self, claim: &Alive<'_>, claimant: Option<Claimant>) {
-        // One at a time: otherwise a datagram of many names would cause as many pings.
-        if !self.is_leaving() && !self.moves.is_asked_at(claim.addr, self.now, self.config.gossip_interval) {
+        // Others' claims one at a time: a datagram of many names would cause as many pings.
+        let must_wait = || self.moves.is_asked_at(claim.addr, self.now, self.config.gossip_interval);
+        if !self.is_leaving() && (claimant.is_none() || !must_wait()) {
             let host = claimant.map_or_else(|| self.table.hash_host(claim.addr), |claimant| claimant.host);
             self.ask_there(claim, host);
         }

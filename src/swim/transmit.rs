@@ -205,8 +205,11 @@ impl Node {
                         (None, false)
                     }
                     Behind::Updates(about) => {
-                        self.put_verdict(packet, target);
-                        self.put_move(packet, target);
+                        // A leaver's own Left must fit: the answer says that it was believed.
+                        if !self.is_leaving() {
+                            self.put_verdict(packet, target);
+                            self.put_move(packet, target);
+                        }
                         (about.as_deref().and_then(|name| self.table.find(name)), true)
                     }
                 }

@@ -3,13 +3,17 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    super::{Output, StreamFailure, StreamStep, updates::Urgency},
-    bench::{Bench, alive, packet_of},
+    super::{Output, StreamFailure, StreamId, StreamStep, updates::Urgency},
+    bench::{Bench, alive, packet_from, packet_of},
     world::{addr, millis},
 };
 use crate::{
     sim::forge,
-    wire::message::{Ack, Carried, Hello, Message, Ping, PingReq},
+    wire::{
+        hash,
+        message::{Ack, Carried, Hello, Message, NewToken, Ping, PingReq, Retry},
+        packet,
+    },
 };
 
 /// Takes in a message by stream in place of a datagram.
@@ -113,6 +117,56 @@ fn a_leave_does_not_wait_for_members_that_never_answered() {
     bench.receive_from(to, &Ack { seq });
     let mut outputs = std::iter::from_fn(|| bench.node.poll_output());
     assert!(outputs.any(|output| matches!(output, Output::LeaveDone { confirmed: true })));
+}
+
+/// The address of one of both changed, and with it the token between them.
+#[test]
+fn a_leave_by_stream_is_told_again_with_the_token_that_is_good() {
+    let mut bench = mute(1);
+    bench.node.leave(bench.now);
+    let [(stream, _)] = bench.opened()[..] else { panic!("it is told by stream") };
+    let (seq, _) = frame_of(&mut bench, stream).expect("it is pinged");
+    let retry = packet_from(hash::member("m1"), 0, &Retry { seq, token: 0 });
+    bench.node.handle_frame(bench.now, stream, &retry);
+    let challenge = [Message::Carried(Carried {}), ping(), Message::NewToken(NewToken { token: 9 })];
+    let caller = bench.node.accept_stream(bench.now, addr(1)).expect("there is room");
+    bench.node.handle_frame(bench.now, caller, &forge::proven_packet("m1", 0, &challenge));
+    let tokens: Vec<u32> = bench
+        .opened()
+        .into_iter()
+        .filter_map(|(stream, _)| frame_of(&mut bench, stream))
+        .map(|(_, token)| token)
+        .collect();
+    assert!(tokens.contains(&9), "{tokens:?}");
+}
+
+/// The number of the ping that a stream was opened for, if it was, and the token that is shown with it.
+fn frame_of(bench: &mut Bench, stream: StreamId) -> Option<(u32, u32)> {
+    let mut frame = Vec::new();
+    _ = bench.node.poll_stream(bench.now, stream, &mut frame);
+    let (seq, _) = forge::ping(&frame)?;
+    let (header, _) = packet::open(&frame, bench.node.cluster).expect("it is of this cluster");
+    Some((seq, header.token))
+}
+
+#[test]
+fn a_leave_among_leavers_remembers_each_of_them_once() {
+    let mut bench = mute(1);
+    bench.node.leave(bench.now);
+    let mut retries = 0;
+    for _ in 0..40 {
+        bench.pass(millis(200));
+        for (stream, _) in bench.opened() {
+            let Some((seq, _)) = frame_of(&mut bench, stream) else { continue };
+            let retry = packet_from(hash::member("m1"), 0, &Retry { seq, token: 0 });
+            bench.node.handle_frame(bench.now, stream, &retry);
+            retries += 1;
+        }
+        bench.sent();
+        bench.events();
+        assert_eq!(bench.node.audit(), Ok(()));
+    }
+    assert!(retries > 2, "{retries}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     data::{Endpoint, Topics, messages::Unread},
+    sim::forge,
     wire::{
         data::{Broadcast, DataDigest, DataEnd, DataHello},
         hash,
@@ -262,6 +263,28 @@ fn a_node_that_says_that_members_returned_leaves_room_for_other_questions() {
     let own = bench.node.local().identity.incarnation;
     bench.receive(&alive("me", own + 7, addr(99)));
     assert_eq!(questions(&mut bench), 1, "whether somebody has this node's name is asked all the same");
+}
+
+/// Another member claims that others returned, to the host where a failed member was restarted.
+#[test]
+fn a_member_that_returns_is_asked_whatever_others_say_of_its_host() {
+    let mut bench = Bench::new(6);
+    for name in ["m3", "m4", "m5"] {
+        let id = bench.node.table.find(name).expect("it is a member");
+        (0..3).for_each(|_| bench.node.table.contact_mut(id).miss());
+        bench.receive(&failed(name, 0));
+    }
+    bench.events();
+    for (name, host) in [("m3", 61), ("m4", 60)] {
+        bench.receive(&alive(name, 1, (addr(host).ip(), 9).into()));
+        assert_eq!(questions(&mut bench), 1);
+    }
+    bench.sent();
+    call_as(&mut bench, addr(60), "m5");
+    let is_asked = |(to, packet): &(SocketAddr, Vec<u8>)| {
+        *to == addr(60) && forge::ping(packet).is_some_and(|(_, target)| target == "m5")
+    };
+    assert!(bench.sent().iter().any(is_asked));
 }
 
 /// Names that never answered are not told of their departure: gossip goes to members.

@@ -132,6 +132,16 @@ fn an_away_node_tells_no_member_that_it_is_alive() {
     }
 }
 
+/// Others may hold the accusation, and would not believe a leave under a lesser identity.
+#[test]
+fn an_away_node_leaves_under_a_greater_identity_than_the_accusation() {
+    let mut bench = once_failed(5, true);
+    bench.receive(&suspect("me", 9, &["m1"]));
+    assert!(bench.node.flaps.is_held());
+    bench.node.leave(bench.now);
+    assert!(bench.node.local().identity.incarnation >= 9, "{:?}", bench.node.local());
+}
+
 /// The search found two nodes that each held the other failed and itself unwell, for ever.
 #[test]
 fn a_node_that_has_no_member_left_to_probe_becomes_well_and_comes_back() {

@@ -262,6 +262,20 @@ fn leaves_often(bench: &mut Bench) -> message::Left<'static> {
     leave(bench)
 }
 
+/// Whoever is in a member's own table, its own word about itself counts.
+#[test]
+fn a_leave_that_is_doubted_counts_in_the_members_own_table() {
+    let mut bench = Bench::new(12);
+    let left = leaves_often(&mut bench);
+    let message::Left { epoch, incarnation, .. } = left;
+    let removed = None;
+    let departed = message::Departed { name: "m5", epoch, incarnation, left: true, age_secs: 0, removed };
+    let id = bench.node.table.find("m5").expect("it is listed");
+    let itself = bench.node.claimant(Some(id), addr(5));
+    bench.node.handle_claim(&Message::Departed(departed), true, itself);
+    assert_eq!(bench.standing("m5").map(|(state, _)| state), Some(MemberState::Left));
+}
+
 /// Until its suspicion has timed out.
 fn m5_is_silent(bench: &mut Bench) -> Option<MemberState> {
     for _ in 0..600 {

@@ -71,6 +71,29 @@ fn made_up_moves_keep_no_restarted_member_from_being_asked() {
     assert!(asked, "it is asked where it is within half a second");
 }
 
+/// Names that were made up are at the address to which m5 moves, and m1 keeps saying that m2 and m3 are there.
+#[test]
+fn a_member_that_moves_is_asked_there_whatever_else_is_said_to_be_there() {
+    let mut bench = Bench::new(6);
+    for name in ["z1", "z2", "z3", "z4"] {
+        bench.receive(&alive(name, 0, addr(50)));
+    }
+    let mut is_asked = false;
+    for step in 0..50 {
+        for name in ["m2", "m3"] {
+            bench.receive(&alive(name, 1, addr(50)));
+        }
+        if step % 10 == 0 {
+            say(&mut bench, "m5", addr(5), &[Message::Alive(alive("m5", 1 + step, addr(50)))]);
+        }
+        bench.pass(millis(100));
+        for (to, packet) in bench.sent() {
+            is_asked |= to == addr(50) && forge::ping(&packet).is_some_and(|(_, target)| target == "m5");
+        }
+    }
+    assert!(is_asked, "it is where it says it is");
+}
+
 /// Another member claims that a later life is at the member's address. The same process refutes a false claim, and stays
 /// silent on a true one; another process does not know this node's token.
 #[test]

@@ -6,7 +6,7 @@ use super::{
     super::{
         Config, MemberState, Node, Output, Start, StreamFailure, StreamId, StreamStep, session::Purpose,
     },
-    bench::{self, Bench, EPOCH, alive, failed, messages, packet_of},
+    bench::{self, Bench, EPOCH, alive, failed, messages, packet_from, packet_of},
     world::{ORIGIN, addr, millis, secs},
 };
 use crate::{
@@ -292,8 +292,10 @@ fn a_node_that_cannot_be_reached_by_datagram_comes_back_by_stream() {
     assert_eq!(bench.standing("m1"), Some((MemberState::Failed, 0)), "not yet");
     let [stream] = opened(&mut bench, addr(1))[..] else { panic!("it is asked") };
     let mut frame = Vec::new();
-    while bench.node.poll_stream(bench.now, stream, &mut frame) == StreamStep::Send {}
-    bench.node.handle_frame(bench.now, stream, &packet_of(&StreamAck { name: "m1" }));
+    assert_eq!(bench.node.poll_stream(bench.now, stream, &mut frame), StreamStep::Send);
+    let (seq, _) = forge::ping(&frame).expect("it is pinged");
+    assert_eq!(bench.node.poll_stream(bench.now, stream, &mut Vec::new()), StreamStep::Receive);
+    bench.node.handle_frame(bench.now, stream, &packet_from(hash::member("m1"), 0, &Ack { seq }));
     assert_eq!(bench.standing("m1"), Some((MemberState::Alive, 0)));
 }
 

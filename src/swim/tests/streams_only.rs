@@ -2,10 +2,10 @@
 
 use super::{
     super::{Config, Event, MemberState, ReachProblem},
-    bench::Bench,
+    bench::{Bench, left, say},
     world::{World, addr, converged, millis, secs},
 };
-use crate::Tags;
+use crate::{Tags, wire::message::Message};
 
 /// A cluster in which no datagram arrives, from the start.
 fn without_udp(seed: u64, n: usize) -> World {
@@ -225,6 +225,38 @@ fn a_problem_that_ends_and_comes_again_is_reported_once_in_a_while() {
     bench.now = bench.now + secs(60);
     bench.node.now = bench.now;
     assert_eq!(fail(&mut bench), 1);
+}
+
+#[test]
+fn the_members_that_are_reported_are_those_that_datagrams_do_not_reach_now() {
+    let reported = |bench: &mut Bench| {
+        let last = bench.events().into_iter().filter_map(|event| match event {
+            Event::ReachabilityLost { problem: ReachProblem::Datagrams { members, .. } } => Some(members),
+            _ => None,
+        });
+        last.last().map(|members| members.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let fail = |bench: &mut Bench, name: &str| (0..7).for_each(|_| bench.node.saved_by_stream(&name.into()));
+    let mut bench = Bench::new(4);
+    fail(&mut bench, "m1");
+    assert_eq!(reported(&mut bench), Some(vec!["m1".to_owned()]));
+    fail(&mut bench, "m2");
+    bench.node.reached_by_datagram(Some("m1"));
+    assert_eq!(reported(&mut bench), None, "a report came a moment ago");
+    bench.node.now = bench.node.now + secs(60);
+    bench.now = bench.node.now;
+    fail(&mut bench, "m2");
+    assert_eq!(reported(&mut bench), Some(vec!["m2".to_owned()]));
+}
+
+#[test]
+fn a_report_ends_with_the_last_member_that_datagrams_do_not_reach() {
+    let mut bench = Bench::new(2);
+    (0..7).for_each(|_| bench.node.saved_by_stream(&"m1".into()));
+    bench.events();
+    say(&mut bench, "m1", addr(1), &[Message::Left(left("m1", 0))]);
+    let restored = |event: &Event| matches!(event, Event::ReachabilityRestored { .. });
+    assert!(bench.events().iter().any(restored));
 }
 
 /// A host with a second address or behind a mapped port, into which no datagram comes: others see its streams come from
