@@ -94,6 +94,7 @@ topics! {
     NoKey = Warn "no key",
     StreamRejected = Warn "stream rejected",
     NotAllowed = Warn "not allowed",
+    OtherFamily = Warn "other family",
     #[cfg(feature = "encryption")]
     KeyRefused = Warn "key refused",
     #[cfg(feature = "encryption")]

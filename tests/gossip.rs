@@ -179,6 +179,25 @@ fn sockets() -> (UdpSocket, TcpListener) {
     tries.find_map(|tcp| Some((UdpSocket::bind(tcp.local_addr().unwrap()).ok()?, tcp))).unwrap()
 }
 
+/// As a service manager does with the sockets of a service that is restarted.
+#[test]
+fn one_node_after_another_runs_on_the_same_sockets() {
+    let (udp, tcp) = sockets();
+    let at = tcp.local_addr().unwrap();
+    let peer = Gossip::start(quick("peer")).unwrap();
+    for life in 0..3 {
+        let lent = (udp.try_clone().unwrap(), tcp.try_clone().unwrap());
+        let node = Gossip::builder(quick("a")).sockets(lent.0, lent.1).start().unwrap();
+        assert_eq!(peer.join([at.to_string()]).unwrap(), 1, "life {life}");
+        await_that("they see each other", || live(&node) == 2 && live(&peer) == 2);
+        let before = node.metrics().probes;
+        await_that("they probe", || node.metrics().probes > before + 3);
+        assert_eq!(node.metrics().probes_failed, 0, "life {life}: {:?}", node.metrics());
+        node.shutdown().unwrap();
+        await_that("it left", || state(&peer, "a") == Some(MemberState::Left));
+    }
+}
+
 #[test]
 fn nodes_run_on_sockets_that_are_handed_over() {
     let (udp, tcp) = sockets();

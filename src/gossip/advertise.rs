@@ -2,9 +2,13 @@
 //! if the cluster is on this host.
 
 use std::{
-    io,
+    io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    thread,
+    time::Duration,
 };
+
+use crossbeam_channel::{Receiver, bounded};
 
 use super::{
     config::{GossipConfig, check_advertise},
@@ -16,6 +20,7 @@ use super::{
 use crate::{
     Error,
     address::{self, Target, any_of, problem_of},
+    blocking,
     text::some_of,
 };
 
@@ -26,14 +31,20 @@ const ANYWHERE: [IpAddr; 2] =
 /// A port for route look-ups, which are the same for every port.
 const PORT: u16 = 9;
 
+/// The time for which a start waits for name servers, and the names that it asks for.
+const LOOK_UP_LIMIT: Duration = Duration::from_secs(3);
+const MAX_LOOK_UPS: usize = 16;
+
 /// What the operating system reports about this host.
 pub(super) trait Host {
     /// The address from which it would send to another.
     fn source_toward(&self, to: IpAddr) -> Option<IpAddr>;
     /// All addresses at which others might reach it.
     fn candidates(&self) -> Vec<IpAddr>;
-    /// The addresses of a seed. May block.
-    fn resolve(&self, seed: &str) -> io::Result<Vec<SocketAddr>>;
+    /// Whether an address is one of this host. `None` if the system does not tell.
+    fn has(&self, ip: IpAddr) -> Option<bool>;
+    /// Looks up the addresses of a seed, which come through the channel.
+    fn look_up(&self, seed: &str) -> Receiver<io::Result<Vec<SocketAddr>>>;
 }
 
 /// This host.
@@ -51,23 +62,48 @@ impl Host for System {
         interfaces::candidates()
     }
 
-    fn resolve(&self, seed: &str) -> io::Result<Vec<SocketAddr>> {
-        let parsed = Seed::parse(seed).map_err(io::Error::other)?;
-        if let Seed::Command(_) = parsed {
-            return Err(io::Error::other("a command is run once the node runs, and not before"));
+    fn has(&self, ip: IpAddr) -> Option<bool> {
+        let binds = |ip| UdpSocket::bind((ip, 0));
+        match binds(ip) {
+            // Hosts that share an address often allow sockets to be bound to any (`ip_nonlocal_bind`).
+            Ok(_)
+                if ANYWHERE.iter().any(|other| other.is_ipv4() == ip.is_ipv4() && binds(*other).is_ok()) =>
+            {
+                interfaces::have(ip)
+            }
+            Ok(_) => Some(true),
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => Some(false),
+            Err(_) => None,
         }
-        let Resolved { addrs, seeds, .. } = parsed.resolve(PORT, &|| false)?;
-        let literals: Vec<_> = seeds.iter().filter_map(|seed| seed::literal(seed, PORT)).collect();
-        if !addrs.is_empty() || !literals.is_empty() {
-            return Ok([addrs, literals].concat());
-        }
-        // The route to one seed of the list is enough, and each look-up may block.
-        let found = seeds.iter().find_map(|seed| {
-            let addrs = Seed::parse_listed(seed).ok()?.resolve(PORT, &|| false).ok()?.addrs;
-            Some(addrs).filter(|addrs| !addrs.is_empty())
-        });
-        Ok(found.unwrap_or_default())
     }
+
+    fn look_up(&self, seed: &str) -> Receiver<io::Result<Vec<SocketAddr>>> {
+        let (found, answer) = bounded(1);
+        let seed = seed.to_owned();
+        let thread = thread::Builder::new().name("syncswim-look-up".into());
+        // Without a thread there is no answer.
+        let _ = thread.spawn(move || found.send(resolve(&seed)));
+        answer
+    }
+}
+
+/// The addresses of a seed. Blocks.
+fn resolve(seed: &str) -> io::Result<Vec<SocketAddr>> {
+    let parsed = Seed::parse(seed).map_err(io::Error::other)?;
+    if let Seed::Command(_) = parsed {
+        return Err(io::Error::other("a command is run once the node runs, and not before"));
+    }
+    let Resolved { addrs, seeds, .. } = parsed.resolve(PORT, &|| false)?;
+    let literals: Vec<_> = seeds.iter().filter_map(|seed| seed::literal(seed, PORT)).collect();
+    if !addrs.is_empty() || !literals.is_empty() {
+        return Ok([addrs, literals].concat());
+    }
+    // The route to one seed of the list is enough, and each look-up may block.
+    let found = seeds.iter().find_map(|seed| {
+        let addrs = Seed::parse_listed(seed).ok()?.resolve(PORT, &|| false).ok()?.addrs;
+        Some(addrs).filter(|addrs| !addrs.is_empty())
+    });
+    Ok(found.unwrap_or_default())
 }
 
 /// The address that a node with these bound sockets advertises.
@@ -109,15 +145,18 @@ pub(super) fn is_reached_from(bound: IpAddr, to: IpAddr, host: &dyn Host) -> boo
     !bound.is_loopback() || to.is_loopback() || host.source_toward(to) == Some(to)
 }
 
-/// The address at which members reach this host, now that the `gone` one, of which a node told them, is none of it.
+/// The address at which members reach this host, now that the `gone` one, of which a node told them, is none of it: one that
+/// the node may have.
 pub(super) fn choose_again(
     gone: IpAddr,
-    members: impl Iterator<Item = IpAddr>,
+    members: impl IntoIterator<Item = IpAddr>,
+    allows: impl Fn(IpAddr) -> bool,
     host: &dyn Host,
 ) -> Option<IpAddr> {
     let speaks = |to: &IpAddr| to.is_ipv4() == gone.is_ipv4();
-    let sources = members.chain(ANYWHERE).filter(speaks).filter_map(|to| host.source_toward(to));
-    sources.filter(speaks).find(|ip| !ip.is_loopback() && *ip != gone && problem_of(*ip).is_none())
+    let sources = members.into_iter().chain(ANYWHERE).filter(speaks).filter_map(|to| host.source_toward(to));
+    let fits = |ip: &IpAddr| !ip.is_loopback() && *ip != gone && problem_of(*ip).is_none() && allows(*ip);
+    sources.filter(speaks).find(fits)
 }
 
 /// What `advertise` says, with the port that was bound where it has none.
@@ -250,9 +289,11 @@ impl Search<'_> {
         seeds.find(|seed| self.family.reaches(*seed)).and_then(|seed| self.host.source_toward(seed))
     }
 
-    /// Blocks for one name after the other.
-    fn resolved<'s>(&'s self, names: &'s [&'s str]) -> impl Iterator<Item = IpAddr> + 's {
-        let found = names.iter().filter_map(|name| self.host.resolve(name).ok());
+    /// The addresses of these names in their order, looked up side by side. Blocks, at most [`LOOK_UP_LIMIT`] in all.
+    fn resolved(&self, names: &[&str]) -> impl Iterator<Item = IpAddr> {
+        let until = blocking::now() + LOOK_UP_LIMIT;
+        let asked: Vec<_> = names.iter().take(MAX_LOOK_UPS).map(|name| self.host.look_up(name)).collect();
+        let found = asked.into_iter().filter_map(move |answer| answer.recv_deadline(until).ok()?.ok());
         found.flatten().map(|addr| addr.ip().to_canonical()).filter(|ip| !ip.is_unspecified())
     }
 

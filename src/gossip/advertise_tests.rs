@@ -26,13 +26,24 @@ impl Host for Fake {
         self.own.iter().map(|ip| ip.parse().unwrap()).collect()
     }
 
-    fn resolve(&self, seed: &str) -> io::Result<Vec<SocketAddr>> {
+    fn has(&self, ip: IpAddr) -> Option<bool> {
+        Some(self.own.iter().any(|own| own.parse() == Ok(ip)))
+    }
+
+    fn look_up(&self, seed: &str) -> Receiver<io::Result<Vec<SocketAddr>>> {
         let Ok(Target { host: address::Host::Name(host), .. }) = Target::parse(seed) else {
             panic!("addresses need no look-up");
         };
+        let (found, answer) = bounded(1);
+        if host.starts_with("slow") {
+            // No answer ever comes.
+            std::mem::forget(found);
+            return answer;
+        }
         let ips = self.names.iter().find(|(name, _)| *name == host).map(|(_, ips)| *ips);
-        let ips = ips.ok_or_else(|| io::Error::other("the name server does not answer"))?;
-        Ok(ips.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 9)).collect())
+        let addrs = |ips: &[&str]| ips.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 9)).collect();
+        found.send(ips.map(addrs).ok_or_else(|| io::Error::other("there is no such name"))).unwrap();
+        answer
     }
 }
 
@@ -58,15 +69,22 @@ const TWO_NETWORKS: Fake = Fake {
 };
 #[test]
 fn a_gone_address_is_replaced_by_the_one_from_which_members_are_reached() {
+    let forbidden: IpAddr = "10.0.0.6".parse().unwrap();
     let again = |host: &Fake, gone: &str, members: &[&str]| {
         let members = members.iter().map(|ip| ip.parse().unwrap());
-        choose_again(gone.parse().unwrap(), members, host).map(|ip| ip.to_string())
+        choose_again(gone.parse().unwrap(), members, |ip| ip != forbidden, host).map(|ip| ip.to_string())
     };
     assert_eq!(again(&TWO_NETWORKS, "192.168.1.4", &["192.168.1.9"]).as_deref(), Some("192.168.1.5"));
     assert_eq!(again(&USUAL, "10.0.0.4", &[]).as_deref(), Some("10.0.0.5"), "the default route");
     assert_eq!(again(&USUAL, "10.0.0.4", &["127.0.0.1"]).as_deref(), Some("10.0.0.5"), "not loopback");
     assert_eq!(again(&USUAL, "2001:db8::4", &["10.0.0.9"]), None, "others may not speak the other family");
     assert_eq!(again(&LONELY, "10.0.0.4", &["10.0.0.9"]), None, "there is none yet");
+    const PARTLY: Fake = Fake { own: &[], routes: &[("10.", "10.0.0.6"), ("", "192.168.1.5")], names: &[] };
+    assert_eq!(
+        again(&PARTLY, "10.0.0.4", &["10.0.0.9"]).as_deref(),
+        Some("192.168.1.5"),
+        "not a refused one"
+    );
 }
 
 const LONELY: Fake = Fake { own: &[], routes: &[], names: USUAL.names };
@@ -109,6 +127,19 @@ fn of_several_addresses_the_one_with_a_route_to_a_seed_is_advertised() {
         problem.contains("no route shows which of 10.0.0.5, 192.168.1.5 others use; set it"),
         "{problem}"
     );
+}
+
+#[test]
+fn names_that_are_not_resolved_in_time_keep_no_node_from_its_start() {
+    let slow: Vec<String> = (0..20).map(|n| format!("slow{n}:9")).collect();
+    let seeds: Vec<&str> = slow.iter().map(String::as_str).collect();
+    const ROUTED: Fake = Fake {
+        own: &["10.0.0.5", "192.168.1.5"],
+        routes: &[("192.168.", "192.168.1.5"), ("", "10.0.0.5")],
+        names: &[("db", &["192.168.1.9"])],
+    };
+    assert_eq!(advertised(&ROUTED, "0.0.0.0:1", &seeds), "10.0.0.5", "the default route");
+    assert_eq!(advertised(&ROUTED, "0.0.0.0:1", &["slow:9", "db"]), "192.168.1.5", "the one that is known");
 }
 
 #[test]
@@ -180,7 +211,7 @@ fn a_configured_address_is_advertised_with_the_bound_port_if_it_names_none() {
 fn the_route_to_a_seed_of_a_list_counts_and_no_command_runs_before_the_node() {
     let path = std::env::temp_dir().join(format!("syncswim-advertise-{}", std::process::id()));
     let list = format!("file:{}", path.display());
-    let resolve = |seed: &str| System.resolve(seed).map(|addrs| some_of(&addrs));
+    let resolve = |seed: &str| super::resolve(seed).map(|addrs| some_of(&addrs));
     std::fs::write(&path, "no-such-host.invalid\n10.0.0.9:7946\n").unwrap();
     assert_eq!(resolve(&list).unwrap(), "10.0.0.9:7946");
     std::fs::write(&path, "localhost:1\n").unwrap();

@@ -45,8 +45,9 @@ impl GossipBuilder {
     /// apply, and the advertised address is found in the same way as for sockets that the node binds itself.
     ///
     /// Both sockets must be bound to the same address and port. The UDP socket must not be connected, and the TCP socket
-    /// must listen. The node makes them blocking, and asks for [`recv_buffer`](GossipConfig::recv_buffer). Nothing else may
-    /// read from them, not even through a duplicate descriptor.
+    /// must listen. The node makes them blocking, sets their read timeouts, and asks for
+    /// [`recv_buffer`](GossipConfig::recv_buffer). While it runs, nothing else may read from them, not even through a duplicate
+    /// descriptor. When it has ended, its descriptors are closed, and another node can run on duplicates of them.
     ///
     /// For streams to other nodes the node opens sockets of its own, from any port of the same address, unless that is
     /// unspecified. They are opened, and routes and names are looked up, in the network namespace of the thread that calls

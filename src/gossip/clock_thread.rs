@@ -58,7 +58,7 @@ impl ClockThread {
     pub(super) fn run(mut self, udp: &Udp) {
         let mut buffer = vec![0; 1 << 16];
         while !self.node.stop.is_stopped() {
-            self.own_address.check(&self.node);
+            self.own_address.check(&self.node, &self.config);
             self.turn(udp, &mut buffer);
         }
         self.journal.finish(self.node.now(), &mut Log);
@@ -152,6 +152,9 @@ impl ClockThread {
             for (to, bytes) in outbox.take_datagrams() {
                 if let Err(error) = udp.send(to.addr, self.seal.seal(to.recipient, bytes)) {
                     self.counters.count(|counted| counted.send_errors += 1);
+                    if !udp.family().reaches(to.addr.ip()) {
+                        self.peers.other_family(to.addr, udp.family(), &mut Log);
+                    }
                     log(Topic::SendFailed, &[("to", &to.addr), ("error", &error), ("node", &self.node.name)]);
                 }
             }

@@ -18,6 +18,7 @@ use super::{
     workers::Workers,
 };
 use crate::{
+    blocking::is_nothing,
     log_line::{Field, Log, Throttle, Topic},
     swim::{Config, StreamFailure, StreamId, StreamStep},
 };
@@ -74,6 +75,8 @@ impl Inbound {
                 // A signal arrived, or the caller has closed the stream.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
+                // Nobody called for a while. Others who hold the socket may have made it one that never waits.
+                Err(error) if is_nothing(&error) => _ = node.stop.wait(ACCEPT_PAUSE),
                 Err(error) => {
                     let fields: [Field<'_>; 2] = [("error", &error), ("node", &node.name)];
                     self.warnings.log(Topic::AcceptFailed, "", &fields);

@@ -24,6 +24,24 @@ pub(super) fn candidates() -> Vec<IpAddr> {
     usable(all().into_iter().map(|(_, ip)| ip).filter(|ip| !ip.is_loopback()))
 }
 
+/// Whether an address is one of this host. `None` if the system does not list them.
+#[cfg(target_os = "linux")]
+pub(super) fn have(ip: IpAddr) -> Option<bool> {
+    let is_listed = |file: &str, has: fn(&str, IpAddr) -> bool| {
+        std::fs::read_to_string(file).ok().map(|text| has(&text, ip))
+    };
+    match ip {
+        ip if ip.is_loopback() => Some(true),
+        IpAddr::V4(_) => is_listed(TRIE, |text, ip| parse_trie(text).any(|own| own == ip)),
+        IpAddr::V6(_) => is_listed(INET6, |text, ip| parse_inet6(text, u32::MAX).any(|own| own == ip)),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn have(_: IpAddr) -> Option<bool> {
+    None
+}
+
 fn usable(ips: impl IntoIterator<Item = IpAddr>) -> Vec<IpAddr> {
     let mut ips: Vec<_> = ips.into_iter().filter(|ip| problem_of(*ip).is_none()).collect();
     ips.sort_unstable();
@@ -56,8 +74,8 @@ fn listed(found: std::io::Result<Vec<if_addrs::Interface>>) -> Vec<(String, IpAd
 #[cfg(all(not(feature = "interfaces"), target_os = "linux"))]
 fn all() -> Vec<(String, IpAddr)> {
     let read = |file| std::fs::read_to_string(file).unwrap_or_default();
-    let (trie, inet6) = (read("/proc/net/fib_trie"), read("/proc/net/if_inet6"));
-    parse_trie(&trie).chain(parse_inet6(&inet6)).map(|ip| (String::new(), ip)).collect()
+    let (trie, inet6) = (read(TRIE), read(INET6));
+    parse_trie(&trie).chain(parse_inet6(&inet6, !PASSING)).map(|ip| (String::new(), ip)).collect()
 }
 
 #[cfg(all(not(feature = "interfaces"), not(target_os = "linux")))]
@@ -65,8 +83,17 @@ fn all() -> Vec<(String, IpAddr)> {
     Vec::new()
 }
 
-/// The kernel's routes as a trie: an address of this host is a leaf with the route `/32 host LOCAL`.
+#[cfg(target_os = "linux")]
+const TRIE: &str = "/proc/net/fib_trie";
+#[cfg(target_os = "linux")]
+const INET6: &str = "/proc/net/if_inet6";
+/// Flags of an address that does not last (`linux/if_addr.h`): temporary, failed or unfinished duplicate detection,
+/// deprecated.
 #[cfg(any(test, all(not(feature = "interfaces"), target_os = "linux")))]
+const PASSING: u32 = 0x01 | 0x08 | 0x20 | 0x40;
+
+/// The kernel's routes as a trie: an address of this host is a leaf with the route `/32 host LOCAL`.
+#[cfg(any(test, target_os = "linux"))]
 fn parse_trie(text: &str) -> impl Iterator<Item = IpAddr> {
     let pairs = text.lines().zip(text.lines().skip(1));
     pairs.filter_map(|(leaf, route)| {
@@ -75,18 +102,16 @@ fn parse_trie(text: &str) -> impl Iterator<Item = IpAddr> {
     })
 }
 
-/// Each line has an address in digits, its index, prefix, scope and flags, and the interface. Addresses that do not last are
-/// left out.
-#[cfg(any(test, all(not(feature = "interfaces"), target_os = "linux")))]
-fn parse_inet6(text: &str) -> impl Iterator<Item = IpAddr> {
-    /// Flags of `linux/if_addr.h`: temporary, failed or unfinished duplicate detection, deprecated.
-    const PASSING: u32 = 0x01 | 0x08 | 0x20 | 0x40;
-    text.lines().filter_map(|line| {
+/// Each line has an address in digits, its index, prefix, scope and flags, and the interface. Addresses with other flags than
+/// these are left out.
+#[cfg(any(test, target_os = "linux"))]
+fn parse_inet6(text: &str, allowed: u32) -> impl Iterator<Item = IpAddr> {
+    text.lines().filter_map(move |line| {
         let fields: Vec<_> = line.split_whitespace().collect();
         let [digits, _, _, _, flags, _] = fields[..] else { return None };
-        let lasts = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & PASSING == 0);
+        let is_allowed = u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & !allowed == 0);
         let ip = u128::from_str_radix(digits, 16).ok()?;
-        lasts.then(|| std::net::Ipv6Addr::from_bits(ip).into())
+        is_allowed.then(|| std::net::Ipv6Addr::from_bits(ip).into())
     })
 }
 
@@ -112,7 +137,19 @@ mod tests {
         let lines = "fd000000000000000000000000000005 03 40 00 82 v0\nfd000000000000000000000000000006 03 40 00 01 v0\n\
                      fd000000000000000000000000000007 03 40 00 20 v0\nfd000000000000000000000000000008 03 40 00 40 v0\n\
                      zz 1 2 3 4 5\nshort\n\n00000000000000000000000000000001 01 80 10 80 lo\n";
-        assert_eq!(texts(parse_inet6(lines)), ["fd00::5", "::1"]);
+        assert_eq!(texts(parse_inet6(lines, !PASSING)), ["fd00::5", "::1"]);
+        assert_eq!(parse_inet6(lines, u32::MAX).count(), 5);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn loopback_is_of_this_host_and_an_address_for_documentation_is_not() {
+        let have = |ip: &str| have(ip.parse().unwrap());
+        assert_eq!(
+            [have("127.0.0.5"), have("::1"), have("192.0.2.1")],
+            [Some(true), Some(true), Some(false)]
+        );
+        assert_ne!(have("2001:db8::1"), Some(true), "unknown where there is no IPv6");
     }
 
     #[test]

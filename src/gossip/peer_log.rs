@@ -9,6 +9,7 @@ use std::{
     net::SocketAddr,
 };
 
+use super::family::Family;
 use crate::{
     log_line::{Field, Sink, Throttle, Topic},
     wire::{
@@ -118,6 +119,12 @@ impl PeerLog {
         let hint = "no network in `allow` holds this address; if it is a member's, add its network";
         let (name, throttle) = self.of(via);
         self.write(throttle, Topic::NotAllowed, peer, &[("via", &name), ("hint", &hint)], sink);
+    }
+
+    /// Logs that no datagram can be sent to a peer, since this node's socket is of the other address family.
+    pub(super) fn other_family(&self, peer: SocketAddr, own: Family, sink: &mut impl Sink) {
+        let hint = "bind to [::], which speaks both, or have it advertise an address of this node's family";
+        self.write(&self.datagrams, Topic::OtherFamily, peer, &[("own", &own), ("hint", &hint)], sink);
     }
 
     /// Logs that a peer ended a stream that this node opened.

@@ -1,8 +1,15 @@
 //! The text of lines that a healthy node never logs. Each is written by the code that writes it in operation.
 
-use std::{io::Cursor, net::TcpListener, sync::Arc, thread, time::Duration};
+use std::{
+    io::Cursor,
+    net::{Shutdown, SocketAddr, TcpListener},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use crossbeam_channel::bounded;
+use socket2::SockRef;
 
 use super::{
     clock::Clock,
@@ -10,7 +17,7 @@ use super::{
     counters::Counters,
     flight_recorder::Work,
     running::{Running, Threads},
-    sockets::Sockets,
+    sockets::{Sockets, Udp},
     state_keeper::StateKeeper,
 };
 use crate::{log_line::capture::lines, recording::Writer, swim::Chunk};
@@ -30,7 +37,7 @@ fn a_panic_and_the_end_that_it_causes() {
 
 fn a_stream_that_cannot_be_accepted() {
     let (running, Threads { inbound, tcp, .. }) = node();
-    tcp.set_nonblocking(true).unwrap();
+    SockRef::from(&tcp).shutdown(Shutdown::Both).unwrap();
     thread::scope(|scope| {
         let node = &running.node;
         let stop = || {
@@ -81,7 +88,7 @@ fn a_panic_and_the_end_that_it_causes_are_a_line_each() {
 #[test]
 fn a_stream_that_cannot_be_accepted_is_a_line() {
     let idle = TcpListener::bind("127.0.0.1:0").unwrap();
-    idle.set_nonblocking(true).unwrap();
+    SockRef::from(&idle).shutdown(Shutdown::Both).unwrap();
     let error = idle.accept().unwrap_err();
     let expected = format!("accept failed error=\"{error}\" node=me");
     assert_eq!(lines(a_stream_that_cannot_be_accepted), [expected]);
@@ -116,20 +123,32 @@ mod refused {
         assert_eq!(lines(turn).last(), Some(&format!("receive failed {REFUSED} node=me")));
     }
 
-    #[test]
-    fn a_datagram_that_is_not_sent_is_a_line() {
+    /// The lines of a node that answers a ping from there.
+    fn lines_of_an_answer(from: SocketAddr, prepare: impl FnOnce(&Udp)) -> Vec<String> {
         let (running, Threads { mut clock, udp, .. }) = node();
         let mut ping = Vec::new();
         let header = Header { cluster: hash::cluster("default"), sender: hash::member("b"), token: 0 };
         let mut writer = Writer::new(&mut ping, header, 1400);
         assert!(writer.message(&Ping { seq: 1, target: "me" }));
         writer.finish();
-        let from = ([127, 0, 0, 1], 9).into();
         running.node.with(|node, now| node.handle_datagram(now, from, &ping));
-        udp.break_next_call();
+        prepare(&udp);
         running.node.stop.stop();
-        let turn = || clock.turn(&udp, &mut [0; 2048]);
-        assert_eq!(lines(turn)[0], format!("send failed to={from} {REFUSED} node=me"));
+        lines(|| clock.turn(&udp, &mut [0; 2048]))
+    }
+
+    #[test]
+    fn a_datagram_that_is_not_sent_is_a_line() {
+        let from = ([127, 0, 0, 1], 9).into();
+        let lines = lines_of_an_answer(from, Udp::break_next_call);
+        assert_eq!(lines[0], format!("send failed to={from} {REFUSED} node=me"));
+    }
+
+    #[test]
+    fn a_peer_of_the_other_family_is_a_line() {
+        let lines = lines_of_an_answer("[2001:db8::1]:9".parse().unwrap(), |_| {});
+        let expected = r#"other family peer=[2001:db8::1]:9 own="IPv4 alone" hint="bind to [::], which speaks both, or "#;
+        assert!(lines[0].starts_with(expected), "{lines:?}");
     }
 }
 

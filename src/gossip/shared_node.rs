@@ -159,7 +159,7 @@ impl SharedNode {
         let handles = self.wake_handles.lock().take();
         if let Some(WakeHandles { udp, tcp }) = handles {
             udp.end_wait();
-            end_accept(&tcp, udp.myself());
+            end_accept(&tcp, &udp);
         }
         self.publication.close();
         self.endpoint.lock().close();

@@ -27,6 +27,8 @@ const PORT_TRIES: usize = 32;
 const LEAST: usize = 1 << 10;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
+/// The longest wait for a connection at a listener that the program provided.
+const LENT_WAIT: Duration = Duration::from_secs(1);
 
 /// The sockets of a node, and the address that it advertises.
 #[derive(Debug)]
@@ -56,7 +58,11 @@ impl Sockets {
         refuse_broadcast("bind", bound)?;
         config.check_family(bound.ip(), family)?;
         ask_for_buffer(&SockRef::from(&udp), config.recv_buffer);
-        Self::new(config, (udp, tcp, bound), family)
+        // It is not shut down at the end, which ends the wait of the acceptor.
+        tcp_timeout(&tcp, Some(LENT_WAIT)).map_err(|source| Error::Bind { addr: bound, source })?;
+        let mut sockets = Self::new(config, (udp, tcp, bound), family)?;
+        sockets.udp.lent = true;
+        Ok(sockets)
     }
 
     fn new(config: &GossipConfig, (udp, tcp, bound): Pair, family: Family) -> Result<Self, Error> {
@@ -64,6 +70,10 @@ impl Sockets {
         refuse_broadcast("advertise", advertise)?;
         Ok(Self { udp: Udp::new(udp, bound, family), tcp, advertise })
     }
+}
+
+fn tcp_timeout(listener: &TcpListener, limit: Option<Duration>) -> io::Result<()> {
+    SockRef::from(listener).set_read_timeout(limit)
 }
 
 /// The UDP and TCP sockets, and the address that both are bound to.
@@ -146,6 +156,9 @@ fn refuse_broadcast(field: &'static str, addr: SocketAddr) -> Result<(), Error> 
 /// When the node stops, the socket is shut down, which ends a wait even if the host has lost the address. A socket that is
 /// shut down gives no source address, but the standard library would read one. So [`receive`](Self::receive) waits without
 /// asking for the source, and a shutdown and [`drain`](Self::drain), which asks for it, exclude each other.
+///
+/// One that the program provided is not shut down: that would end it for all who hold a descriptor of it, such as a service
+/// manager that hands it to the next process. A wait ends by the wake-up, or after a second.
 #[derive(Debug)]
 pub(super) struct Udp {
     socket: UdpSocket,
@@ -154,6 +167,8 @@ pub(super) struct Udp {
     myself: SocketAddr,
     ending: AtomicBool,
     draining: AtomicBool,
+    /// The program provided it.
+    lent: bool,
 }
 
 impl Udp {
@@ -169,7 +184,7 @@ impl Udp {
         };
         let (ending, draining) = (AtomicBool::new(false), AtomicBool::new(false));
         let myself = SocketAddr::new(ip, bound.port());
-        Self { socket, family, bound, myself, ending, draining }
+        Self { socket, family, bound, myself, ending, draining, lent: false }
     }
 
     /// The address that was bound, with its port.
@@ -183,6 +198,7 @@ impl Udp {
     }
 
     /// The address at which this host reaches the socket.
+    #[cfg(test)]
     pub(super) fn myself(&self) -> SocketAddr {
         self.myself
     }
@@ -197,7 +213,7 @@ impl Udp {
         self.ending.store(true, Ordering::SeqCst);
         let _ = self.wake();
         // A thread that drains does not wait, and will see `ending` before it drains again.
-        if !self.draining.load(Ordering::SeqCst) {
+        if !self.lent && !self.draining.load(Ordering::SeqCst) {
             // Linux reports that the socket is not connected, and ends the wait nevertheless.
             let _ = SockRef::from(&self.socket).shutdown(Shutdown::Read);
         }
@@ -268,11 +284,11 @@ fn has_v6_loopback() -> bool {
     UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
-/// Wakes the thread that accepts streams. `myself` is the address at which this host reaches the listener.
-pub(super) fn end_accept(listener: &TcpListener, myself: SocketAddr) {
+/// Wakes the thread that accepts streams at the port of this UDP socket.
+pub(super) fn end_accept(listener: &TcpListener, udp: &Udp) {
     // Linux can shut a listener down; elsewhere a connection wakes the thread.
-    if SockRef::from(listener).shutdown(Shutdown::Both).is_err() {
-        let _ = TcpStream::connect_timeout(&myself, SLICE);
+    if udp.lent || SockRef::from(listener).shutdown(Shutdown::Both).is_err() {
+        let _ = TcpStream::connect_timeout(&udp.myself, SLICE);
     }
 }
 

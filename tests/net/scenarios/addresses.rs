@@ -228,6 +228,33 @@ pub(super) fn replaced(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     Ok(())
 }
 
+/// A host in two networks, of which the cluster reaches one, loses its address there for a while: a switch restarts, or a lease
+/// is renewed.
+pub(super) fn returns(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
+    let (net, mut cluster) = (lab.net()?, lab.cluster());
+    net.bridge(1)?;
+    let hosts = plain(&net, &mut cluster, 5)?;
+    let odd = net.host()?;
+    net.plug(&odd, 1)?;
+    odd.space.ip("route add default dev eth1")?;
+    cluster.start(&odd, &setup("odd", &[at(&hosts[0])]))?;
+    cluster.gather(ODD, report);
+    let home = odd.addr.to_string();
+    odd.space.ip(&format!("addr del {home}/24 dev eth0"))?;
+    cluster.process("odd").will_be_gone();
+    let is_elsewhere = |told: &Told| told.kind == "updated" && !told.text.contains(&home);
+    let from = now();
+    within(NOTICE, || cluster.process("odd").first(from, is_elsewhere))
+        .ok_or("it takes no address of the other network")?;
+    odd.space.ip(&format!("addr add {home}/24 dev eth0"))?;
+    let from = now();
+    let returned =
+        cluster.all_others("odd", from, NOTICE, |told| told.name == "odd" && told.text.contains(&home));
+    report.claim(Claim::AddressIsFollowed, returned.is_ok(), || returned.unwrap_err());
+    cluster.judge(report);
+    Ok(())
+}
+
 /// Whether a node reports, in an event and in its log, that `addr` does not work.
 fn told(report: &mut Report, process: &Process, from: u64, addr: &str) {
     let event = || process.first(from, |told| told.kind == "other" && told.text.contains(addr));

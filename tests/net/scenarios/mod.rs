@@ -69,6 +69,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("udp-filtered-into-one", Need::Nft, filtered::into_one),
     Scenario::new("unreachable-address", Need::Namespaces, addresses::unreachable),
     Scenario::new("address-replaced", Need::Namespaces, addresses::replaced),
+    Scenario::new("address-returns", Need::Namespaces, addresses::returns),
     Scenario::new("second-address", Need::Namespaces, addresses::second_address),
     Scenario::new("mapped-port", Need::Nft, addresses::mapped_port),
     Scenario::new("mapped-port-tcp", Need::Nft, addresses::mapped_tcp),
