@@ -3,8 +3,11 @@
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
+    path::Path,
     time::Duration,
 };
+
+use super::message;
 
 /// The port of name servers.
 const PORT: u16 = 53;
@@ -44,7 +47,12 @@ impl Default for Conf {
 impl Conf {
     /// The system's configuration at this moment; without a file, a name server on this host, as resolv.conf(5) says.
     pub(crate) fn system() -> Self {
-        fs::read_to_string("/etc/resolv.conf").map_or_else(|_| Self::default(), |text| Self::parse(&text))
+        Self::read("/etc/resolv.conf")
+    }
+
+    /// Comments may be in any encoding.
+    fn read(path: impl AsRef<Path>) -> Self {
+        fs::read(path).map_or_else(|_| Self::default(), |bytes| Self::parse(&String::from_utf8_lossy(&bytes)))
     }
 
     /// The same with other servers, if there are any.
@@ -80,13 +88,15 @@ impl Conf {
         }
     }
 
-    /// The full names that a name may stand for, in the order in which they are tried.
+    /// The full names that a name may stand for, in the order in which they are tried. Names that
+    /// cannot be asked for are left out, as those that `search .` of systemd-resolved makes.
     pub(super) fn candidates(&self, name: &str) -> Vec<String> {
         if let Some(absolute) = name.strip_suffix('.') {
             return vec![absolute.into()];
         }
+        let behind = |domain: &String| format!("{name}.{}", domain.trim_matches('.'));
         let mut names: Vec<String> =
-            self.search.iter().map(|domain| format!("{name}.{}", domain.trim_matches('.'))).collect();
+            self.search.iter().map(behind).filter(|name| message::is_askable(name)).collect();
         let is_full = name.matches('.').count() >= self.ndots;
         names.insert(if is_full { 0 } else { names.len() }, name.into());
         names
@@ -120,6 +130,29 @@ mod tests {
         assert_eq!(conf.candidates("db"), names);
         assert_eq!(conf.candidates("db."), ["db"]);
         assert_eq!(conf.candidates("a.b.c.d.e.f")[0], "a.b.c.d.e.f");
+    }
+
+    #[test]
+    fn a_search_domain_that_makes_no_name_is_left_out() {
+        let long = [&*"x".repeat(60); 4].join(".");
+        let conf = |search: &str| Conf::parse(&format!("nameserver 127.0.0.53\n{search}\n"));
+        for search in ["search .", "domain .", "search ..", "search a..b", &format!("search {long}")] {
+            assert_eq!(
+                conf(search).candidates("db-of-a-name-with-some-letters"),
+                ["db-of-a-name-with-some-letters"]
+            );
+            assert_eq!(conf(search).candidates("db-of-a-name.with-some-letters")[1..], [""; 0]);
+        }
+        assert_eq!(conf("search . svc.test.").candidates("db"), ["db.svc.test", "db"]);
+    }
+
+    #[test]
+    fn a_comment_in_another_encoding_hides_no_server() {
+        let path = std::env::temp_dir().join(format!("syncswim-resolv-{}", std::process::id()));
+        fs::write(&path, b"# B\xfcro\nnameserver 10.96.0.10\n").unwrap();
+        let conf = Conf::read(&path);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(conf.servers, ["10.96.0.10:53".parse().unwrap()]);
     }
 
     #[cfg(target_os = "linux")]

@@ -72,6 +72,10 @@ pub(super) enum Refusal {
     Malformed,
 }
 
+pub(super) fn is_askable(name: &str) -> bool {
+    question(0, name, Kind::A, false).is_some()
+}
+
 /// A question as bytes; `None` if the name cannot be asked for.
 pub(super) fn question(id: u16, name: &str, kind: Kind, edns: bool) -> Option<Vec<u8>> {
     let mut packet = Packet::new_query(id);

@@ -166,6 +166,14 @@ fn names_are_looked_for_in_the_search_domains() {
 }
 
 #[test]
+fn the_root_as_search_domain_changes_no_answer() {
+    let server = Server::new(move |asked| vec![asked.answer_of(&["db A 10.0.0.1"])]);
+    let conf = Conf::parse("search .\n").with_servers(vec![server.addr]);
+    assert_eq!(found("dns+db", &conf), all("10.0.0.1"));
+    assert_eq!(found("dns+no-such.test", &conf), all(""));
+}
+
+#[test]
 fn the_next_server_is_asked_where_one_is_silent_fails_or_hangs_up() {
     let (silent, failing) = (Server::silent(), Server::new(|asked| vec![asked.fail(RCODE::Refused)]));
     let good = Server::new(|asked| vec![asked.answer_of(&["db.test A 10.0.0.1"])]);
