@@ -10,14 +10,13 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The output of a command, which `sh -c` runs without input.
 ///
 /// # Errors
-/// If it cannot be run, takes more than 10 s, prints more than 64 KiB or something that is not UTF-8, ends without success,
-/// or is stopped.
-pub(super) fn run(command: &str, is_stopped: &dyn Fn() -> bool) -> io::Result<String> {
+/// If it cannot be run, takes more than 10 s, prints more than 64 KiB, ends without success, or is stopped.
+pub(super) fn run(command: &str, is_stopped: &dyn Fn() -> bool) -> io::Result<Vec<u8>> {
     run_within(command, LIMIT, is_stopped)
 }
 
 #[cfg(not(unix))]
-fn run_within(_: &str, _: Duration, _: &dyn Fn() -> bool) -> io::Result<String> {
+fn run_within(_: &str, _: Duration, _: &dyn Fn() -> bool) -> io::Result<Vec<u8>> {
     Err(io::Error::new(
         io::ErrorKind::Unsupported,
         format!("commands (up to {MAX_OUTPUT} bytes, {LIMIT:?}) need Unix"),
@@ -25,7 +24,7 @@ fn run_within(_: &str, _: Duration, _: &dyn Fn() -> bool) -> io::Result<String> 
 }
 
 #[cfg(unix)]
-fn run_within(command: &str, limit: Duration, is_stopped: &dyn Fn() -> bool) -> io::Result<String> {
+fn run_within(command: &str, limit: Duration, is_stopped: &dyn Fn() -> bool) -> io::Result<Vec<u8>> {
     unix::Running::start(command)?.finish(limit, is_stopped)
 }
 
@@ -44,7 +43,7 @@ mod unix {
     use super::MAX_OUTPUT;
     use crate::blocking::{SLICE, is_nothing, now, pause};
 
-    /// A command that runs, in a process group of its own. Dropping it kills the group.
+    /// A command that runs, in a process group of its own.
     pub(super) struct Running {
         child: Child,
         /// A socket can be read with a timeout, which ends the wait where a process that the command left behind keeps the
@@ -57,17 +56,26 @@ mod unix {
         pub(super) fn start(command: &str) -> io::Result<Self> {
             let (output, theirs) = UnixStream::pair()?;
             output.set_read_timeout(Some(SLICE))?;
-            let child = Command::new("sh")
-                .args(["-c", command])
-                .stdin(Stdio::null())
-                .stdout(OwnedFd::from(theirs))
-                .stderr(Stdio::null())
-                .process_group(0)
-                .spawn()?;
+            let child = shell(command).stdout(OwnedFd::from(theirs)).process_group(0).spawn()?;
             Ok(Self { child, output, ended: false })
         }
 
-        pub(super) fn finish(mut self, limit: Duration, is_stopped: &dyn Fn() -> bool) -> io::Result<String> {
+        /// Its output, once it has ended. If there is an error before, it is killed with its process group.
+        pub(super) fn finish(
+            mut self,
+            limit: Duration,
+            is_stopped: &dyn Fn() -> bool,
+        ) -> io::Result<Vec<u8>> {
+            self.read(limit, is_stopped).map_err(|error| match self.kill() {
+                Ok(()) => error,
+                Err(why) => io::Error::new(
+                    error.kind(),
+                    format!("{error}; and it may go on, since it could not be killed: {why}"),
+                ),
+            })
+        }
+
+        fn read(&mut self, limit: Duration, is_stopped: &dyn Fn() -> bool) -> io::Result<Vec<u8>> {
             let end = now().checked_add(limit);
             let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
             let mut is_open = true;
@@ -105,8 +113,7 @@ mod unix {
                     ));
                 }
             }
-            String::from_utf8(text)
-                .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it prints what is not UTF-8"))
+            Ok(text)
         }
 
         /// Whether it has ended successfully; a failure is an error.
@@ -128,38 +135,49 @@ mod unix {
                 }
             }
         }
-    }
 
-    impl Drop for Running {
-        fn drop(&mut self) {
+        fn kill(&mut self) -> io::Result<()> {
             if self.ended {
-                return;
+                return Ok(());
             }
-            // The standard library cannot kill a process group; the command `kill` can.
-            let group = format!("-{}", self.child.id());
-            let quiet = || Stdio::null();
-            let _ =
-                Command::new("kill").args(["-KILL", "--", &group]).stdout(quiet()).stderr(quiet()).status();
+            // The standard library cannot kill a process group. A shell can, without a program `kill`, which images of
+            // containers may lack. With `--` dash and BusyBox understand it differently.
+            let killer = shell(&format!("kill -KILL -{}", self.child.id())).spawn();
+            // Where SIGCHLD is ignored, the result is not known.
+            let has_failed = killer.map(|mut killer| killer.wait().is_ok_and(|status| !status.success()));
             let _ = self.child.kill();
             let _ = self.child.wait();
+            if has_failed? { Err(io::Error::other("`kill` of the shell failed")) } else { Ok(()) }
         }
+    }
+
+    /// A shell for a command, without input and output.
+    fn shell(command: &str) -> Command {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        shell
     }
 }
 
 #[cfg(all(test, unix))]
 mod tests {
     use std::{
+        env, fs,
         io::ErrorKind,
+        process::Command,
         sync::atomic::{AtomicBool, Ordering},
     };
 
     use super::*;
 
+    /// Where the commands of these tests find their programs, also if this process finds only a shell.
+    const PROGRAMS: &str = "PATH=/usr/bin:/bin";
+
     #[test]
     fn the_output_of_a_command_is_returned() {
-        assert_eq!(run("echo db-1; echo db-2", &|| false).unwrap(), "db-1\ndb-2\n");
+        assert_eq!(run("echo db-1; echo db-2", &|| false).unwrap(), b"db-1\ndb-2\n");
         // A process that it left behind keeps its output open.
-        assert_eq!(run("sleep 30 & echo db", &|| false).unwrap(), "db\n");
+        assert_eq!(run("sleep 30 & echo db", &|| false).unwrap(), b"db\n");
     }
 
     #[test]
@@ -168,14 +186,15 @@ mod tests {
         assert!(problem("echo db; exit 3").contains("it failed: exit status: 3"));
         assert!(problem("no-such-command-of-ours").contains("it failed"));
         assert!(problem("yes").contains("more than 65536 bytes"));
-        assert!(problem("printf '\\377'").contains("UTF-8"));
     }
 
     #[test]
     fn a_command_that_takes_too_long_or_is_stopped_is_killed_with_its_children() {
-        let flag = std::env::temp_dir().join(format!("syncswim-command-{}", std::process::id()));
-        let command =
-            format!("(trap '' HUP TERM; while :; do sleep 0.05; : > {}; done) | cat", flag.display());
+        let flag = env::temp_dir().join(format!("syncswim-command-{}", std::process::id()));
+        let command = format!(
+            "{PROGRAMS}; (trap '' HUP TERM; while :; do sleep 0.05; : > {}; done) | cat",
+            flag.display()
+        );
         let error = run_within(&command, Duration::from_millis(300), &|| false).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         let asked = AtomicBool::new(false);
@@ -184,7 +203,7 @@ mod tests {
         // One of the processes may have been about to write: then it writes once more at most.
         let end = crate::blocking::now() + Duration::from_secs(60);
         let gone = || {
-            let _ = std::fs::remove_file(&flag);
+            let _ = fs::remove_file(&flag);
             (0..10).all(|_| !crate::Stop::new().wait(Duration::from_millis(50)) && !flag.exists())
         };
         while !gone() {
@@ -192,16 +211,57 @@ mod tests {
         }
     }
 
+    /// Runs a test of this file in a process that finds only a shell.
+    fn run_with_only_a_shell(test: &str) {
+        let folder = env::temp_dir().join(format!("syncswim-{test}-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::symlink("/bin/sh", folder.join("sh")).unwrap();
+        let name = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
+        let output = Command::new(env::current_exe().unwrap())
+            .args(["--exact", &name, "--include-ignored"])
+            .env("PATH", &folder)
+            .output();
+        fs::remove_dir_all(&folder).unwrap();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    #[test]
+    fn it_is_killed_with_its_children_where_there_is_no_program_kill() {
+        run_with_only_a_shell("a_command_that_takes_too_long_or_is_stopped_is_killed_with_its_children");
+    }
+
+    #[test]
+    fn that_it_could_not_be_killed_is_reported() {
+        run_with_only_a_shell("a_command_that_takes_the_only_shell_away");
+    }
+
+    #[test]
+    #[ignore = "another runs it, where there is only one shell"]
+    fn a_command_that_takes_the_only_shell_away() {
+        let command = format!("shell=$PATH/sh; {PROGRAMS}; rm $shell; exec sleep 60");
+        let running = unix::Running::start(&command).unwrap();
+        let shell = std::path::Path::new(&env::var("PATH").unwrap()).join("sh");
+        let end = crate::blocking::now() + Duration::from_secs(60);
+        while shell.exists() {
+            assert!(crate::blocking::now() < end && !crate::Stop::new().wait(Duration::from_millis(5)));
+        }
+        let error = running.finish(LIMIT, &|| true).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Interrupted);
+        assert!(error.to_string().contains("it may go on"), "{error}");
+    }
+
     #[test]
     fn a_command_that_always_has_something_to_read_is_stopped_all_the_same() {
-        let flag = std::env::temp_dir().join(format!("syncswim-printed-{}", std::process::id()));
+        let flag = env::temp_dir().join(format!("syncswim-printed-{}", std::process::id()));
         let command = format!("head -c 60000 /dev/zero; : > {}", flag.display());
         let running = unix::Running::start(&command).unwrap();
         let end = crate::blocking::now() + Duration::from_secs(60);
         while !flag.exists() {
             assert!(crate::blocking::now() < end && !crate::Stop::new().wait(Duration::from_millis(5)));
         }
-        std::fs::remove_file(&flag).unwrap();
+        fs::remove_file(&flag).unwrap();
         assert_eq!(running.finish(LIMIT, &|| true).unwrap_err().kind(), ErrorKind::Interrupted);
     }
 }

@@ -70,7 +70,9 @@ pub struct GossipConfig {
     /// - `dns+host:port` or `dns+host`: the A and AAAA records of a name, and `dnssrv+_service._tcp.domain`: its SRV
     ///   records, with their ports (feature `dns-client`, as in [`DnsDiscovery`](crate::DnsDiscovery));
     /// - `file:/path`: a file with seeds of the kinds above, one a line, at most 1,024 in 64 KiB; `#` begins a comment. The
-    ///   path contains a `/`. It is read again each time, and may be missing until then;
+    ///   path contains a `/`. It is read again each time, and may be missing until then. Replace it by renaming another over
+    ///   it: a reader may meet one that is written in place half done. One that does not end with a newline is read once it has
+    ///   not changed for a second;
     /// - `exec:command`: the same from the output of a command, run by `sh -c` (Unix only). After 10 s, or when the node
     ///   stops, it is killed with its process group; its standard error is dropped. Anybody who can set this field can run
     ///   any program as this process's user.

@@ -11,12 +11,14 @@ use std::{
     fs::File,
     io::{self, ErrorKind, Read},
     net::SocketAddr,
+    time::Duration,
 };
 
 use super::command;
 use crate::{
     Error,
     address::Target,
+    blocking::{SLICE, now, pause},
     dns::{self, Conf, Query},
     text::Quoted,
 };
@@ -25,6 +27,8 @@ use crate::{
 const MAX_LIST: usize = command::MAX_OUTPUT;
 /// Seeds that a list may hold; more are not read.
 const MAX_LISTED: usize = 1024;
+/// A file that did not change for so long is not being written.
+const SETTLED: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Seed<'a> {
@@ -84,15 +88,7 @@ impl<'a> Seed<'a> {
                 let addr = |found: &dns::Found| SocketAddr::new(found.ip, found.port.unwrap_or(default_port));
                 Ok(Resolved { addrs: lookup.found.iter().map(addr).collect(), ..Resolved::default() })
             }
-            Self::File(path) => {
-                // Reading a pipe could block.
-                if !std::fs::metadata(path)?.is_file() {
-                    return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
-                }
-                let mut text = String::new();
-                File::open(path)?.take(MAX_LIST as u64 + 1).read_to_string(&mut text)?;
-                list(&text)
-            }
+            Self::File(path) => list(&read(path, is_stopped)?),
             Self::Command(command) => list(&command::run(command, is_stopped)?),
         }
     }
@@ -128,11 +124,43 @@ fn is_port(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Parses one seed a line; `#` begins a comment. A line that is not a seed is reported, and the others are used.
-fn list(text: &str) -> io::Result<Resolved> {
-    if text.len() > MAX_LIST {
+/// The content of a file. One that ends within a line may be half written, and a part of an address can be an address, too:
+/// it is read once it has not changed for a second.
+fn read(path: &str, is_stopped: &dyn Fn() -> bool) -> io::Result<Vec<u8>> {
+    let end = now().checked_add(2 * SETTLED);
+    loop {
+        // Reading a pipe could block.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        let (file, mut bytes) = (File::open(path)?, Vec::new());
+        (&file).take(MAX_LIST as u64 + 1).read_to_end(&mut bytes)?;
+        if bytes.ends_with(b"\n") || has_settled(&file) {
+            return Ok(bytes);
+        }
+        if is_stopped() || end.is_none_or(|end| now() >= end) {
+            return Err(io::Error::new(
+                ErrorKind::WouldBlock,
+                "it is being written: its last line has no end",
+            ));
+        }
+        pause(SLICE);
+    }
+}
+
+fn has_settled(file: &File) -> bool {
+    // Files may come from hosts with another time. Where no time is known, none is waited for.
+    file.metadata()
+        .and_then(|data| data.modified())
+        .map_or(true, |changed| changed.elapsed().unwrap_or_else(|ahead| ahead.duration()) >= SETTLED)
+}
+
+/// Parses one seed a line; `#` begins a comment, in any encoding. A line that is not a seed is reported, and the others are used.
+fn list(bytes: &[u8]) -> io::Result<Resolved> {
+    if bytes.len() > MAX_LIST {
         return Err(io::Error::new(ErrorKind::InvalidData, format!("it is longer than {MAX_LIST} bytes")));
     }
+    let text = String::from_utf8_lossy(bytes);
     let mut found = Resolved::default();
     for (at, line) in text.lines().enumerate() {
         let seed = line.split('#').next().unwrap_or_default().trim();
@@ -161,6 +189,8 @@ fn list(text: &str) -> io::Result<Resolved> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     #[test]
@@ -210,7 +240,7 @@ mod tests {
     #[test]
     fn a_list_has_comments_and_a_bad_line_spoils_no_other() {
         let list =
-            list("# ours\n\ndb-1:7946 # the first\n  db-2\nhttp://db\nfile:/etc/passwd\nexec:reboot\n")
+            list(b"# B\xfcro\n\ndb-1:7946 # the first\n  db-2\nhttp://db\nfile:/etc/passwd\nexec:reboot\n")
                 .unwrap();
         assert_eq!(list.seeds, ["db-1:7946", "db-2"]);
         assert_eq!(list.problems.len(), 3, "{:?}", list.problems);
@@ -223,9 +253,9 @@ mod tests {
 
     #[test]
     fn lists_are_bounded_and_an_empty_one_is_an_error() {
-        assert!(list("# nobody\n").is_err());
-        assert!(list(&"x".repeat(MAX_LIST + 1)).is_err());
-        let many = list(&(0..2_000).map(|at| format!("db-{at}\n")).collect::<String>()).unwrap();
+        assert!(list(b"# nobody\n").is_err());
+        assert!(list(&[b'x'; MAX_LIST + 1]).is_err());
+        let many = list(&(0..2_000).map(|at| format!("db-{at}\n")).collect::<String>().into_bytes()).unwrap();
         assert_eq!((many.seeds.len(), many.problems.len()), (MAX_LISTED, 1));
     }
 
@@ -236,8 +266,29 @@ mod tests {
         let resolve = || Seed::parse(&text).unwrap().resolve(9, &|| false);
         assert_eq!(resolve().unwrap_err().kind(), ErrorKind::NotFound);
         for seeds in [vec!["10.0.0.1:1"], vec!["10.0.0.2", "db:1"]] {
-            std::fs::write(&path, seeds.join("\n")).unwrap();
+            std::fs::write(&path, seeds.join("\n") + "\n").unwrap();
             assert_eq!(resolve().unwrap().seeds, seeds);
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_read_once_its_last_line_ends_or_it_is_left_alone() {
+        let path = std::env::temp_dir().join(format!("syncswim-half-{}", std::process::id()));
+        let text = format!("file:{}", path.display());
+        let resolve = |is_stopped: &dyn Fn() -> bool| Seed::parse(&text).unwrap().resolve(9, is_stopped);
+        for half in ["", "10.0.0.1", "10.0.0.1:1\n10.0.0.1"] {
+            std::fs::write(&path, half).unwrap();
+            let whole = || std::fs::write(&path, "10.0.0.1:1\n10.0.0.12:7946\n").is_err();
+            assert_eq!(resolve(&whole).unwrap().seeds, ["10.0.0.1:1", "10.0.0.12:7946"]);
+            std::fs::write(&path, half).unwrap();
+            assert_eq!(resolve(&|| true).unwrap_err().kind(), ErrorKind::WouldBlock, "it is stopped");
+        }
+        assert_eq!(resolve(&|| false).unwrap().seeds, ["10.0.0.1:1", "10.0.0.1"], "nobody goes on writing");
+        let a_century = Duration::from_secs(100 * 365 * 24 * 3600);
+        for changed in [SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + a_century] {
+            File::options().append(true).open(&path).unwrap().set_modified(changed).unwrap();
+            assert!(resolve(&|| unreachable!("nothing is waited for")).is_ok());
         }
         std::fs::remove_file(&path).unwrap();
     }
@@ -248,7 +299,7 @@ mod tests {
         let text = format!("file:{}", path.display());
         let seed = "db:1\n#";
         let resolved = [MAX_LIST, MAX_LIST + 1].map(|len| {
-            std::fs::write(&path, format!("{seed}{}", "x".repeat(len - seed.len()))).unwrap();
+            std::fs::write(&path, format!("{seed}{}\n", "x".repeat(len - seed.len() - 1))).unwrap();
             Seed::parse(&text).unwrap().resolve(9, &|| false)
         });
         std::fs::remove_file(&path).unwrap();
