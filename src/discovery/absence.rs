@@ -5,14 +5,18 @@
 //! answers were seen to *rotate*, its absence must also be too unlikely to be chance: if each answer were a random choice of
 //! `n` of `k` known addresses, one address would be missed `m` times in a row with the probability `(1 - n/k)^m`.
 //!
-//! Answers rotate if an address that was missed comes back, or if one answer both lacks known addresses and has new ones.
+//! Answers rotate if an address that was missed comes back, or if one answer both lacks known addresses and has new ones. The
+//! latter is also what a deployment looks like that replaces all. The same few answers can be either, so what came before
+//! decides: after a long row of answers that lacked nothing they are taken to be *whole*, and new addresses beside missing ones
+//! are replacements, until an address that was missed comes back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
-/// For this many complete look-ups after a rotation was seen, answers count as rotating.
+/// For this many complete look-ups after a rotation was seen, answers count as rotating. After as many in a row that lacked no
+/// known address, answers count as whole.
 const ROTATION_MEMORY: u32 = 20;
 /// The most addresses that count as present. Beyond it, the addresses that were missed most often leave.
 const MAX_PRESENT: usize = 4096;
@@ -48,6 +52,10 @@ pub(super) struct Presence {
     vanished: BTreeSet<String>,
     /// Complete look-ups since the answers were last seen to rotate.
     since_rotation: u32,
+    /// Complete look-ups since one lacked a known address.
+    since_lack: u32,
+    /// Whether each answer is taken to hold all addresses.
+    are_whole: bool,
 }
 
 #[derive(Debug)]
@@ -69,7 +77,14 @@ pub(super) struct Changes {
 
 impl Presence {
     pub(super) fn new(rule: Rule) -> Self {
-        Self { rule, present: BTreeMap::new(), vanished: BTreeSet::new(), since_rotation: ROTATION_MEMORY }
+        Self {
+            rule,
+            present: BTreeMap::new(),
+            vanished: BTreeSet::new(),
+            since_rotation: ROTATION_MEMORY,
+            since_lack: 0,
+            are_whole: false,
+        }
     }
 
     /// Takes in an answer with the times to live of its records. One that may not be complete only adds addresses.
@@ -91,7 +106,9 @@ impl Presence {
         if !is_complete {
             return Changes { active, ..Changes::default() };
         }
-        let rotates = comes_back || brings_new && lacks_some;
+        self.since_lack = if lacks_some { 0 } else { self.since_lack.saturating_add(1) };
+        self.are_whole = !comes_back && (self.are_whole || self.since_lack >= ROTATION_MEMORY);
+        let rotates = comes_back || brings_new && lacks_some && !self.are_whole;
         self.since_rotation = if rotates { 0 } else { self.since_rotation.saturating_add(1) };
         let removed = std::mem::take(&mut self.vanished).into_iter().collect();
         let left = self.miss(answer, now);
@@ -257,6 +274,32 @@ mod tests {
         scenario.look_up("a b c d e f g h", true);
         (0..8).for_each(|_| scenario.look_up("b c d e f g h i", true));
         assert_eq!(scenario.left, ["a"]);
+    }
+
+    #[test]
+    fn addresses_that_a_deployment_replaces_leave_as_others_do_if_no_answer_lacked_any_for_long() {
+        for misses in 1..6 {
+            let mut scenario = Scenario::new(misses, Ttl::Unlimited);
+            (0..ROTATION_MEMORY).for_each(|_| scenario.look_up("a b c", true));
+            // All at once, and one by one.
+            (0..misses).for_each(|_| scenario.look_up("d e f", true));
+            assert_eq!(scenario.left, ["a", "b", "c"], "{misses}");
+            for answer in ["e f g", "f g h"] {
+                scenario.look_up(answer, true);
+            }
+            (0..misses).for_each(|_| scenario.look_up("g h i", true));
+            assert_eq!(scenario.left, ["a", "b", "c", "d", "e", "f"], "{misses}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_comes_back_shows_that_answers_are_not_whole() {
+        let mut scenario = Scenario::new(3, Ttl::Unlimited);
+        (0..ROTATION_MEMORY).for_each(|_| scenario.look_up("a b", true));
+        for answer in ["c d", "a b", "c d", "c d", "c d", "c d", "c d"] {
+            scenario.look_up(answer, true);
+        }
+        assert_eq!((scenario.left.len(), scenario.active.len()), (0, 4));
     }
 
     #[test]

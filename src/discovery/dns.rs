@@ -97,6 +97,10 @@ impl DnsDiscovery {
     /// not count. If the answers are seen to rotate, more are needed, until the absence is too unlikely to be chance. With 1
     /// every answer counts as complete, for name servers that always return all addresses. Zero is an error of the start.
     /// Defaults to 3.
+    ///
+    /// Answers rotate if an address comes back that some lacked. One that has new addresses and lacks old ones counts as
+    /// rotation too, as name servers that know different parts give it; but not once 20 look-ups in a row lacked nothing.
+    /// From then on it is a deployment that replaces addresses, until one that was missed comes back.
     #[must_use]
     pub fn misses(self, misses: u32) -> Self {
         Self { rule: Rule { misses, ..self.rule }, ..self }
