@@ -390,6 +390,11 @@ impl Throttle {
         self.told.lock().retain(|told| told.topic != topic);
     }
 
+    /// The condition is over for this subject.
+    pub(crate) fn forget_about(&self, topic: Topic, about: &str) {
+        self.told.lock().retain(|told| told.topic != topic || told.about != about);
+    }
+
     /// How many lines were left out since the last one, if another line is due. `now` counts from any origin.
     pub(crate) fn admit(&self, topic: Topic, about: &str, now: Duration) -> Option<u64> {
         let mut all = self.told.lock();

@@ -99,6 +99,16 @@ fn kinds_are_bounded_and_many_that_take_turns_are_told_as_seldom_as_one() {
     assert!(throttle.told.lock().len() <= MAX_KINDS);
 }
 
+#[test]
+fn what_is_over_for_one_subject_goes_on_for_another() {
+    let throttle = Throttle::default();
+    let is_told = |topic, about| throttle.admit(topic, about, secs(0)).is_some();
+    let all = [(Topic::SeedRefused, "a"), (Topic::SeedRefused, "b"), (Topic::SeedUnresolved, "a")];
+    assert_eq!(all.map(|(topic, about)| is_told(topic, about)), [true; 3]);
+    throttle.forget_about(Topic::SeedRefused, "a");
+    assert_eq!(all.map(|(topic, about)| is_told(topic, about)), [true, false, false]);
+}
+
 /// The rows of the tables of a document: the words and the level of each.
 fn rows(document: &str) -> Vec<(String, String)> {
     let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();

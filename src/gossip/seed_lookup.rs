@@ -168,10 +168,14 @@ impl SeedLookup {
             Err(io::Error::other("too many look-ups are waiting"))
         };
         let failed = resolved.is_err();
+        let resolved = resolved.inspect(|_| self.warnings.forget_about(Topic::SeedUnresolved, seed));
         let Resolved { addrs, seeds, problems } = resolved.unwrap_or_else(|error| {
             self.report_lookup(seed, error, report_to);
             Resolved::default()
         });
+        if problems.is_empty() && !seeds.is_empty() {
+            self.warnings.forget_about(Topic::SeedRefused, seed);
+        }
         for problem in problems {
             self.report(seed, problem, report_to);
         }
@@ -207,7 +211,9 @@ impl SeedLookup {
             is_fine
         });
         // A seed with several addresses needs only one that may be joined.
-        if let Some(problem) = refusal.filter(|_| addrs.is_empty()) {
+        if !addrs.is_empty() {
+            self.warnings.forget_about(Topic::SeedRefused, seed);
+        } else if let Some(problem) = refusal {
             self.report(seed, problem, report_to);
         }
         self.seeds.lock().found(seed, &addrs);
@@ -277,7 +283,10 @@ impl SeedLookup {
     pub(super) fn report_rejoin(&self, result: &JoinResult) {
         let node = &self.node.name;
         match result {
-            Ok(_) => self.warnings.forget(Topic::RememberedUnreached),
+            Ok(_) => {
+                self.warnings.forget(Topic::NameTaken);
+                self.warnings.forget(Topic::RememberedUnreached);
+            }
             Err(problem @ JoinProblem::NameTaken { .. }) => {
                 self.warnings.log(Topic::NameTaken, "", &[("problem", problem), ("node", node)]);
             }
@@ -366,14 +375,57 @@ mod tests {
     #[test]
     fn an_unanswered_rejoin_is_logged_once_until_a_member_answers() {
         let (running, _threads) = Running::idle();
-        let lines = crate::log_line::capture::lines(|| {
-            for result in [Err(JoinProblem::NoAddress), Err(JoinProblem::NoAddress), Ok(1)] {
-                running.seeds.report_rejoin(&result);
+        let taken = JoinProblem::NameTaken { holder: ([127, 0, 0, 1], 9).into() };
+        for (begin, problem) in [("remembered unreached", JoinProblem::NoAddress), ("name taken", taken)] {
+            let line = format!("{begin} problem=\"{problem}\" node=a");
+            let failed = Err(problem);
+            let lines = crate::log_line::capture::lines(|| {
+                [&failed, &failed, &Ok(1), &failed]
+                    .iter()
+                    .for_each(|result| running.seeds.report_rejoin(result));
+            });
+            assert_eq!(lines, [line.clone(), line]);
+        }
+        running.abort().unwrap();
+    }
+
+    #[test]
+    fn a_seed_that_was_usable_meanwhile_is_warned_of_again() {
+        let (running, _threads) = Running::idle();
+        let path = std::env::temp_dir().join(format!("syncswim-again-{}", std::process::id()));
+        let seed = format!("file:{}", path.display());
+        let look_up = |text: Option<&str>| {
+            match text {
+                Some(text) => std::fs::write(&path, text).unwrap(),
+                None => _ = std::fs::remove_file(&path),
             }
-            running.seeds.report_rejoin(&Err(JoinProblem::NoAddress));
+            running.seeds.look_up(JoinOrigin::Seeds, &seed, &ReportTo::Log, true);
+        };
+        let lines = crate::log_line::capture::lines(|| {
+            for text in [None, None, Some("127.0.0.1:9\n"), None, None] {
+                look_up(text);
+            }
+            for text in ["db:0\n", "127.0.0.1:9\n# none\n", "db:0\n", "db:0\n127.0.0.1:9\n"] {
+                look_up(Some(text));
+            }
         });
-        let line = format!("remembered unreached problem=\"{}\" node=a", JoinProblem::NoAddress);
-        assert_eq!(lines, [line.clone(), line]);
+        std::fs::remove_file(&path).unwrap();
+        let begin = |line: &String| line.split(" seed=").next().unwrap().to_owned();
+        let expected = ["seed unresolved", "seed unresolved", "seed refused", "seed refused"];
+        assert_eq!(lines.iter().map(begin).collect::<Vec<_>>(), expected, "{lines:#?}");
+        running.abort().unwrap();
+    }
+
+    #[test]
+    fn an_address_of_a_seed_that_was_usable_meanwhile_is_warned_of_again() {
+        let (running, _threads) = Running::idle();
+        let (fine, refused) = (vec![([127, 0, 0, 1], 9).into()], vec![([0, 0, 0, 0], 9).into()]);
+        let lines = crate::log_line::capture::lines(|| {
+            for addrs in [&refused, &refused, &fine, &refused] {
+                running.seeds.admit("db", addrs.clone(), &ReportTo::Log);
+            }
+        });
+        assert_eq!(lines.len(), 2, "{lines:#?}");
         running.abort().unwrap();
     }
 
