@@ -150,7 +150,7 @@ impl Node {
         // be made up.
         let contact = self.table.get(id).contact;
         if old.is_live() && !contact.may_be_made_up() && origin != Origin::Member {
-            let has_evicted = self.lately_departed.add(id, contact.met_on_host);
+            let has_evicted = self.lately_departed.add(id, contact.met_on_host, self.now);
             self.metrics.evicted_verdicts += u64::from(has_evicted);
         }
         if old != state {
@@ -238,7 +238,6 @@ impl Node {
     }
 
     pub(super) fn forget_old_departures(&mut self) {
-        let (table, now, keep) = (&self.table, self.now, self.config.gossip_to_failed);
-        self.lately_departed.remove_old(|id| now.since(table.get(id).since) >= keep);
+        self.lately_departed.remove_old(self.now, self.config.gossip_to_failed);
     }
 }

@@ -152,8 +152,8 @@ impl Node {
         // Others' claims one at a time: a datagram of many names would cause as many pings.
         let must_wait = || self.moves.is_asked_at(claim.addr, self.now, self.config.gossip_interval);
         if !self.is_leaving() && (claimant.is_none() || !must_wait()) {
-            let host = claimant.map_or_else(|| self.table.hash_host(claim.addr), |claimant| claimant.host);
-            self.ask_there(claim, host);
+            let itself = || self.claimant(self.table.find(claim.name), claim.addr);
+            self.ask_there(claim, claimant.unwrap_or_else(itself).host);
         }
     }
 

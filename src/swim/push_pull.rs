@@ -13,6 +13,8 @@
 //!
 //! The initiator listens first: a node that joins learns what its name did before, then announces itself.
 
+use std::net::SocketAddr;
+
 use super::{
     dissemination::{put_alive, put_update},
     join::Attempt,
@@ -27,7 +29,7 @@ use crate::{
     JoinProblem,
     wire::{
         hash,
-        message::{Alive, Departed, End, Hello, Message},
+        message::{Departed, End, Hello, Message},
         packet,
     },
 };
@@ -85,8 +87,15 @@ impl Node {
             (Step::AwaitTable, claim) if claim.is_claim() => {
                 // The member that lives at the address which was called speaks for itself, under one name.
                 let (peer, mark) = (session.peer, session.mark);
-                let is_its = |alive: &Alive<'_>| alive.addr == peer && hash::member(alive.name) == mark;
-                let by_itself = matches!(claim, Message::Alive(alive) if is_its(alive));
+                let is_its = |name: &str, addr: SocketAddr| addr == peer && hash::member(name) == mark;
+                let listed_at = |name: &str| self.table.find(name).map(|id| self.table.get(id).addr);
+                let by_itself = match claim {
+                    Message::Alive(alive) => is_its(alive.name, alive.addr),
+                    Message::Departed(Departed { name, .. }) => {
+                        listed_at(name).is_some_and(|addr| is_its(name, addr))
+                    }
+                    _ => false,
+                };
                 self.note_mention(stream, claim);
                 let claimant = self.claimant_at(peer);
                 self.handle_claim(claim, by_itself, claimant);

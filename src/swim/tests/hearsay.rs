@@ -1,11 +1,14 @@
 //! Departures that are made up, and what is left of them.
 
 use super::{
-    super::{Identity, MemberState, member::MemberId},
+    super::{Identity, MemberState, StreamStep, member::MemberId, session::Purpose},
     bench::{Bench, EPOCH, alive, answers_come, failed, gone, left, messages, say, suspect, tell},
     world::{addr, millis, secs},
 };
-use crate::wire::message::{self, Ack, Alive, Message, Removed};
+use crate::{
+    sim::forge,
+    wire::message::{self, Ack, Alive, Message, Removed},
+};
 
 /// Departures are made up faster than the member, which answers all the time, refutes them. Two failures and four leaves are
 /// believed at most, and none of a life to come; from then on it is suspected at most.
@@ -262,18 +265,49 @@ fn leaves_often(bench: &mut Bench) -> message::Left<'static> {
     leave(bench)
 }
 
-/// Whoever is in a member's own table, its own word about itself counts.
+/// In a stream that this node opened to the leaver, and in one that the leaver opened.
 #[test]
 fn a_leave_that_is_doubted_counts_in_the_members_own_table() {
-    let mut bench = Bench::new(12);
-    let left = leaves_often(&mut bench);
-    let message::Left { epoch, incarnation, .. } = left;
-    let removed = None;
-    let departed = message::Departed { name: "m5", epoch, incarnation, left: true, age_secs: 0, removed };
-    let id = bench.node.table.find("m5").expect("it is listed");
-    let itself = bench.node.claimant(Some(id), addr(5));
-    bench.node.handle_claim(&Message::Departed(departed), true, itself);
-    assert_eq!(bench.standing("m5").map(|(state, _)| state), Some(MemberState::Left));
+    for opens in [true, false] {
+        let mut bench = Bench::new(12);
+        let left = leaves_often(&mut bench);
+        let message::Left { epoch, incarnation, .. } = left;
+        let removed = None;
+        let departed = message::Departed { name: "m5", epoch, incarnation, left: true, age_secs: 0, removed };
+        let token = bench.node.token_for("m5", addr(5));
+        let frame = |said: Message<'_>| forge::proven_packet("m5", token, &[said]);
+        if opens {
+            let stream = bench.node.open(Purpose::Sync, addr(5), secs(10)).expect("there is room");
+            bench.node.stream_began(bench.now, stream);
+            bench.node.poll_stream(bench.now, stream, &mut vec![]);
+            bench.node.handle_frame(bench.now, stream, &frame(Message::Departed(departed)));
+        } else {
+            let stream = bench.node.accept_stream(bench.now, addr(5)).expect("there is room");
+            let hello = Message::Hello(message::Hello { name: "m5", digest: 0, removals: 0 });
+            for said in [hello, Message::Departed(departed)] {
+                bench.node.handle_frame(bench.now, stream, &frame(said));
+                while bench.node.poll_stream(bench.now, stream, &mut vec![]) == StreamStep::Send {}
+            }
+        }
+        assert_eq!(bench.standing("m5").map(|(state, _)| state), Some(MemberState::Left), "opens: {opens}");
+    }
+}
+
+/// A member that departed first is said to have departed again and again.
+#[test]
+fn departed_members_are_told_for_as_long_whatever_is_said_of_the_first_one() {
+    let mut bench = Bench::new(6);
+    for name in ["m2", "m3"] {
+        bench.receive(&failed(name, 0));
+    }
+    let m3 = bench.node.table.find("m3").expect("it is remembered");
+    assert!(bench.node.lately_departed.contains(m3));
+    for incarnation in 1..8 {
+        bench.pass(secs(5));
+        bench.receive(&failed("m2", incarnation));
+    }
+    bench.node.forget_old_departures();
+    assert!(!bench.node.lately_departed.contains(m3));
 }
 
 /// Until its suspicion has timed out.

@@ -94,6 +94,40 @@ fn a_member_that_moves_is_asked_there_whatever_else_is_said_to_be_there() {
     assert!(is_asked, "it is where it says it is");
 }
 
+/// The speaker makes up names at addresses of many hosts, and says that it lives at each of these.
+#[test]
+fn a_members_own_moves_keep_no_restarted_member_from_being_asked() {
+    let mut bench = Bench::new(12);
+    let homes: Vec<_> = (100..170).map(addr).collect();
+    for (at, home) in homes.iter().enumerate() {
+        for n in 0..4 {
+            bench.receive(&alive(&format!("z{at}-{n}"), 0, *home));
+        }
+    }
+    bench.sent();
+    let (mut asked, mut incarnation) = (false, 1);
+    for round in 0..50 {
+        say(
+            &mut bench,
+            "m3",
+            addr(3),
+            &[Message::Alive(Alive { epoch: EPOCH + 1, ..alive("m5", 0, addr(66)) })],
+        );
+        for half in 0..2 {
+            let claims: Vec<_> = (0..35)
+                .map(|i| {
+                    incarnation += 1;
+                    Message::Alive(alive("m2", incarnation, homes[half * 35 + (i + round) % 35]))
+                })
+                .collect();
+            say(&mut bench, "m2", addr(2), &claims);
+        }
+        bench.pass(millis(10));
+        asked |= bench.sent().iter().any(|(to, packet)| *to == addr(66) && forge::ping(packet).is_some());
+    }
+    assert!(asked, "it is asked where it is within half a second");
+}
+
 /// Another member claims that a later life is at the member's address. The same process refutes a false claim, and stays
 /// silent on a true one; another process does not know this node's token.
 #[test]
