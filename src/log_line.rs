@@ -104,6 +104,7 @@ topics! {
     RememberedUnreached = Warn "remembered unreached",
     NameTaken = Warn "name taken",
     SeedUnresolved = Warn "seed unresolved",
+    SeedSlow = Warn "seed slow",
     SeedRefused = Warn "seed refused",
     LeaveUnconfirmed = Warn "leave unconfirmed",
     AcceptFailed = Warn "accept failed",

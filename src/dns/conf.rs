@@ -88,8 +88,8 @@ impl Conf {
         }
     }
 
-    /// The full names that a name may stand for, in the order in which they are tried. Names that
-    /// cannot be asked for are left out, as those that `search .` of systemd-resolved makes.
+    /// The full names that a name may stand for, in the order in which they are tried. Names that cannot be asked for are left
+    /// out, as those that `search .` of systemd-resolved makes.
     pub(super) fn candidates(&self, name: &str) -> Vec<String> {
         if let Some(absolute) = name.strip_suffix('.') {
             return vec![absolute.into()];

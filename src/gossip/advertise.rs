@@ -5,7 +5,7 @@ use std::{
     io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, bounded};
@@ -21,6 +21,7 @@ use crate::{
     Error,
     address::{self, Target, any_of, problem_of},
     blocking,
+    log_line::{Topic, log},
     text::some_of,
 };
 
@@ -31,8 +32,9 @@ const ANYWHERE: [IpAddr; 2] =
 /// A port for route look-ups, which are the same for every port.
 const PORT: u16 = 9;
 
-/// The time for which a start waits for name servers, and the names that it asks for.
-const LOOK_UP_LIMIT: Duration = Duration::from_secs(3);
+/// The time for which a start waits for name servers: two tries of a resolver, of 5 s each, and a little. And the names that it
+/// asks for.
+const LOOK_UP_LIMIT: Duration = Duration::from_secs(11);
 const MAX_LOOK_UPS: usize = 16;
 
 /// What the operating system reports about this host.
@@ -43,8 +45,10 @@ pub(super) trait Host {
     fn candidates(&self) -> Vec<IpAddr>;
     /// Whether an address is one of this host. `None` if the system does not tell.
     fn has(&self, ip: IpAddr) -> Option<bool>;
-    /// Looks up the addresses of a seed, which come through the channel.
-    fn look_up(&self, seed: &str) -> Receiver<io::Result<Vec<SocketAddr>>>;
+    /// How long to wait for look-ups.
+    fn look_up_limit(&self) -> Duration;
+    /// Looks up the addresses of a seed until then. They come through the channel.
+    fn look_up(&self, seed: &str, until: Instant) -> Receiver<io::Result<Vec<SocketAddr>>>;
 }
 
 /// This host.
@@ -77,30 +81,34 @@ impl Host for System {
         }
     }
 
-    fn look_up(&self, seed: &str) -> Receiver<io::Result<Vec<SocketAddr>>> {
+    fn look_up_limit(&self) -> Duration {
+        LOOK_UP_LIMIT
+    }
+
+    fn look_up(&self, seed: &str, until: Instant) -> Receiver<io::Result<Vec<SocketAddr>>> {
         let (found, answer) = bounded(1);
         let seed = seed.to_owned();
         let thread = thread::Builder::new().name("syncswim-look-up".into());
         // Without a thread there is no answer.
-        let _ = thread.spawn(move || found.send(resolve(&seed)));
+        let _ = thread.spawn(move || found.send(resolve(&seed, &|| blocking::now() >= until)));
         answer
     }
 }
 
-/// The addresses of a seed. Blocks.
-fn resolve(seed: &str) -> io::Result<Vec<SocketAddr>> {
+/// The addresses of a seed. Blocks, once it is late at most until the look-up in progress ends.
+fn resolve(seed: &str, is_late: &dyn Fn() -> bool) -> io::Result<Vec<SocketAddr>> {
     let parsed = Seed::parse(seed).map_err(io::Error::other)?;
     if let Seed::Command(_) = parsed {
         return Err(io::Error::other("a command is run once the node runs, and not before"));
     }
-    let Resolved { addrs, seeds, .. } = parsed.resolve(PORT, &|| false)?;
+    let Resolved { addrs, seeds, .. } = parsed.resolve(PORT, is_late)?;
     let literals: Vec<_> = seeds.iter().filter_map(|seed| seed::literal(seed, PORT)).collect();
     if !addrs.is_empty() || !literals.is_empty() {
         return Ok([addrs, literals].concat());
     }
     // The route to one seed of the list is enough, and each look-up may block.
-    let found = seeds.iter().find_map(|seed| {
-        let addrs = Seed::parse_listed(seed).ok()?.resolve(PORT, &|| false).ok()?.addrs;
+    let found = seeds.iter().take_while(|_| !is_late()).find_map(|seed| {
+        let addrs = Seed::parse_listed(seed).ok()?.resolve(PORT, is_late).ok()?.addrs;
         Some(addrs).filter(|addrs| !addrs.is_empty())
     });
     Ok(found.unwrap_or_default())
@@ -289,11 +297,19 @@ impl Search<'_> {
         seeds.find(|seed| self.family.reaches(*seed)).and_then(|seed| self.host.source_toward(seed))
     }
 
-    /// The addresses of these names in their order, looked up side by side. Blocks, at most [`LOOK_UP_LIMIT`] in all.
+    /// The addresses of these names in their order, looked up side by side. Blocks, for the time of one look-up in all.
     fn resolved(&self, names: &[&str]) -> impl Iterator<Item = IpAddr> {
-        let until = blocking::now() + LOOK_UP_LIMIT;
-        let asked: Vec<_> = names.iter().take(MAX_LOOK_UPS).map(|name| self.host.look_up(name)).collect();
-        let found = asked.into_iter().filter_map(move |answer| answer.recv_deadline(until).ok()?.ok());
+        let until = blocking::now() + self.host.look_up_limit();
+        let look_up = |name: &&str| ((*name).to_owned(), self.host.look_up(name, until));
+        let asked: Vec<_> = names.iter().take(MAX_LOOK_UPS).map(look_up).collect();
+        let found = asked.into_iter().filter_map(move |(name, answer)| {
+            let answer = answer.recv_deadline(until);
+            if answer.is_err() {
+                let hint = "the address to advertise is chosen without it; check DNS, or set advertise";
+                log(Topic::SeedSlow, &[("seed", &name), ("hint", &hint)]);
+            }
+            answer.ok()?.ok()
+        });
         found.flatten().map(|addr| addr.ip().to_canonical()).filter(|ip| !ip.is_unspecified())
     }
 

@@ -30,7 +30,11 @@ impl Host for Fake {
         Some(self.own.iter().any(|own| own.parse() == Ok(ip)))
     }
 
-    fn look_up(&self, seed: &str) -> Receiver<io::Result<Vec<SocketAddr>>> {
+    fn look_up_limit(&self) -> Duration {
+        Duration::from_millis(50)
+    }
+
+    fn look_up(&self, seed: &str, _: Instant) -> Receiver<io::Result<Vec<SocketAddr>>> {
         let Ok(Target { host: address::Host::Name(host), .. }) = Target::parse(seed) else {
             panic!("addresses need no look-up");
         };
@@ -139,7 +143,11 @@ fn names_that_are_not_resolved_in_time_keep_no_node_from_its_start() {
         names: &[("db", &["192.168.1.9"])],
     };
     assert_eq!(advertised(&ROUTED, "0.0.0.0:1", &seeds), "10.0.0.5", "the default route");
-    assert_eq!(advertised(&ROUTED, "0.0.0.0:1", &["slow:9", "db"]), "192.168.1.5", "the one that is known");
+    let lines = crate::log_line::capture::lines(|| {
+        let of = advertised(&ROUTED, "0.0.0.0:1", &["slow:9", "db"]);
+        assert_eq!(of, "192.168.1.5", "the one that is known");
+    });
+    assert!(lines.len() == 1 && lines[0].starts_with("seed slow seed=slow:9 hint="), "{lines:?}");
 }
 
 #[test]
@@ -211,7 +219,7 @@ fn a_configured_address_is_advertised_with_the_bound_port_if_it_names_none() {
 fn the_route_to_a_seed_of_a_list_counts_and_no_command_runs_before_the_node() {
     let path = std::env::temp_dir().join(format!("syncswim-advertise-{}", std::process::id()));
     let list = format!("file:{}", path.display());
-    let resolve = |seed: &str| super::resolve(seed).map(|addrs| some_of(&addrs));
+    let resolve = |seed: &str| super::resolve(seed, &|| false).map(|addrs| some_of(&addrs));
     std::fs::write(&path, "no-such-host.invalid\n10.0.0.9:7946\n").unwrap();
     assert_eq!(resolve(&list).unwrap(), "10.0.0.9:7946");
     std::fs::write(&path, "localhost:1\n").unwrap();

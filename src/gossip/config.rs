@@ -82,7 +82,8 @@ pub struct GossipConfig {
     /// of in the log, at once and then less and less often.
     ///
     /// Names without a prefix are looked up by the system's resolver, which cannot be interrupted. A stop waits for a look-up
-    /// that is in progress, and so does a start that needs one to find the advertised address.
+    /// that is in progress. A start that needs some to find the advertised address waits for 11 s; those in progress then
+    /// end by themselves.
     pub seeds: Vec<String>,
 
     /// The tags of this node, which all members see. Defaults to none.

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener, UdpSocket},
+    time::Duration,
 };
 
 use socket2::{SockRef, Type};
@@ -10,7 +11,11 @@ use socket2::{SockRef, Type};
 use super::family::Family;
 use crate::Error;
 
-/// The address that both sockets are bound to, and their address family. Makes them blocking, without a timeout.
+/// The longest wait for a connection, on Linux: the end of the node does not shut the listener down, and elsewhere a connection
+/// wakes the thread that waits.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// The address that both sockets are bound to, and their address family. Makes them blocking.
 pub(super) fn check(udp: &UdpSocket, tcp: &TcpListener) -> Result<(SocketAddr, Family), Error> {
     let (udp_socket, tcp_socket) = (SockRef::from(udp), SockRef::from(tcp));
     check_kind("first", "UDP", &udp_socket, Type::DGRAM)?;
@@ -36,7 +41,7 @@ pub(super) fn check(udp: &UdpSocket, tcp: &TcpListener) -> Result<(SocketAddr, F
     }
     udp.set_nonblocking(false).map_err(|error| asked("UDP", &error))?;
     tcp.set_nonblocking(false).map_err(|error| asked("TCP", &error))?;
-    tcp_socket.set_read_timeout(None).map_err(|error| asked("TCP", &error))?;
+    tcp_socket.set_read_timeout(Some(LONGEST_WAIT)).map_err(|error| asked("TCP", &error))?;
     Ok((bound, families[0]))
 }
 
@@ -114,7 +119,7 @@ mod tests {
         assert_eq!(check(&udp, &tcp).unwrap(), (udp.local_addr().unwrap(), Family::V4));
         #[cfg(unix)]
         assert!(!SockRef::from(&udp).nonblocking().unwrap() && !SockRef::from(&tcp).nonblocking().unwrap());
-        assert_eq!(SockRef::from(&tcp).read_timeout().unwrap(), None);
+        assert_eq!(SockRef::from(&tcp).read_timeout().unwrap(), Some(LONGEST_WAIT));
     }
 
     #[test]

@@ -84,9 +84,9 @@ fn all() -> Vec<(String, IpAddr)> {
 }
 
 #[cfg(target_os = "linux")]
-const TRIE: &str = "/proc/net/fib_trie";
+const TRIE: &str = "/proc/thread-self/net/fib_trie";
 #[cfg(target_os = "linux")]
-const INET6: &str = "/proc/net/if_inet6";
+const INET6: &str = "/proc/thread-self/net/if_inet6";
 /// Flags of an address that does not last (`linux/if_addr.h`): temporary, failed or unfinished duplicate detection,
 /// deprecated.
 #[cfg(any(test, all(not(feature = "interfaces"), target_os = "linux")))]

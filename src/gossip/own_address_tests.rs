@@ -1,6 +1,6 @@
 //! The advertised address of hosts that lose it and get it back.
 
-use std::io;
+use std::{io, time::Instant};
 
 use crossbeam_channel::{Receiver, never};
 
@@ -23,7 +23,11 @@ impl Host for Fake {
         Some(self.0.iter().any(|own| own.parse() == Ok(ip)))
     }
 
-    fn look_up(&self, _: &str) -> Receiver<io::Result<Vec<SocketAddr>>> {
+    fn look_up_limit(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn look_up(&self, _: &str, _: Instant) -> Receiver<io::Result<Vec<SocketAddr>>> {
         never()
     }
 }

@@ -35,6 +35,7 @@ fn a_panic_and_the_end_that_it_causes() {
     drop((threads, running));
 }
 
+#[cfg(target_os = "linux")]
 fn a_stream_that_cannot_be_accepted() {
     let (running, Threads { inbound, tcp, .. }) = node();
     SockRef::from(&tcp).shutdown(Shutdown::Both).unwrap();
@@ -86,6 +87,7 @@ fn a_panic_and_the_end_that_it_causes_are_a_line_each() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
 fn a_stream_that_cannot_be_accepted_is_a_line() {
     let idle = TcpListener::bind("127.0.0.1:0").unwrap();
     SockRef::from(&idle).shutdown(Shutdown::Both).unwrap();

@@ -27,8 +27,6 @@ const PORT_TRIES: usize = 32;
 const LEAST: usize = 1 << 10;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
-/// The longest wait for a connection at a listener that the program provided.
-const LENT_WAIT: Duration = Duration::from_secs(1);
 
 /// The sockets of a node, and the address that it advertises.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ impl Sockets {
         let mut failure = None;
         for addr in config.bind.resolve("bind", DEFAULT_PORT)? {
             match bind_to(config, addr) {
-                Ok(pair) => return Self::new(config, pair, Family::of_bind(addr.ip())),
+                Ok(pair) => return Self::new(config, pair, Family::of_bind(addr.ip()), false),
                 Err(error) => failure = Some(error),
             }
         }
@@ -58,22 +56,19 @@ impl Sockets {
         refuse_broadcast("bind", bound)?;
         config.check_family(bound.ip(), family)?;
         ask_for_buffer(&SockRef::from(&udp), config.recv_buffer);
-        // It is not shut down at the end, which ends the wait of the acceptor.
-        tcp_timeout(&tcp, Some(LENT_WAIT)).map_err(|source| Error::Bind { addr: bound, source })?;
-        let mut sockets = Self::new(config, (udp, tcp, bound), family)?;
-        sockets.udp.lent = true;
-        Ok(sockets)
+        Self::new(config, (udp, tcp, bound), family, true)
     }
 
-    fn new(config: &GossipConfig, (udp, tcp, bound): Pair, family: Family) -> Result<Self, Error> {
+    fn new(
+        config: &GossipConfig,
+        (udp, tcp, bound): Pair,
+        family: Family,
+        lent: bool,
+    ) -> Result<Self, Error> {
         let advertise = advertise::choose(config, bound, family, &System)?;
         refuse_broadcast("advertise", advertise)?;
-        Ok(Self { udp: Udp::new(udp, bound, family), tcp, advertise })
+        Ok(Self { udp: Udp::new(udp, bound, family, lent), tcp, advertise })
     }
-}
-
-fn tcp_timeout(listener: &TcpListener, limit: Option<Duration>) -> io::Result<()> {
-    SockRef::from(listener).set_read_timeout(limit)
 }
 
 /// The UDP and TCP sockets, and the address that both are bound to.
@@ -172,7 +167,7 @@ pub(super) struct Udp {
 }
 
 impl Udp {
-    fn new(socket: UdpSocket, bound: SocketAddr, family: Family) -> Self {
+    fn new(socket: UdpSocket, bound: SocketAddr, family: Family, lent: bool) -> Self {
         let ip = match bound.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
             // In some containers the loopback interface has no IPv6.
@@ -184,7 +179,7 @@ impl Udp {
         };
         let (ending, draining) = (AtomicBool::new(false), AtomicBool::new(false));
         let myself = SocketAddr::new(ip, bound.port());
-        Self { socket, family, bound, myself, ending, draining, lent: false }
+        Self { socket, family, bound, myself, ending, draining, lent }
     }
 
     /// The address that was bound, with its port.
@@ -319,7 +314,7 @@ mod tests {
     fn udp() -> Udp {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let bound = socket.local_addr().unwrap();
-        Udp::new(socket, bound, Family::V4)
+        Udp::new(socket, bound, Family::V4, false)
     }
 
     #[test]
