@@ -68,13 +68,11 @@ impl Host for System {
 
     fn has(&self, ip: IpAddr) -> Option<bool> {
         let binds = |ip| UdpSocket::bind((ip, 0));
+        // Hosts that share an address often allow sockets to be bound to any (`ip_nonlocal_bind`).
+        let binds_any =
+            || ANYWHERE.iter().any(|other| other.is_ipv4() == ip.is_ipv4() && binds(*other).is_ok());
         match binds(ip) {
-            // Hosts that share an address often allow sockets to be bound to any (`ip_nonlocal_bind`).
-            Ok(_)
-                if ANYWHERE.iter().any(|other| other.is_ipv4() == ip.is_ipv4() && binds(*other).is_ok()) =>
-            {
-                interfaces::have(ip)
-            }
+            Ok(_) if binds_any() => interfaces::have(ip),
             Ok(_) => Some(true),
             Err(error) if error.kind() == ErrorKind::AddrNotAvailable => Some(false),
             Err(_) => None,

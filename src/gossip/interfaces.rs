@@ -27,13 +27,11 @@ pub(super) fn candidates() -> Vec<IpAddr> {
 /// Whether an address is one of this host. `None` if the system does not list them.
 #[cfg(target_os = "linux")]
 pub(super) fn have(ip: IpAddr) -> Option<bool> {
-    let is_listed = |file: &str, has: fn(&str, IpAddr) -> bool| {
-        std::fs::read_to_string(file).ok().map(|text| has(&text, ip))
-    };
+    let read = |file| std::fs::read_to_string(file).ok();
     match ip {
-        ip if ip.is_loopback() => Some(true),
-        IpAddr::V4(_) => is_listed(TRIE, |text, ip| parse_trie(text).any(|own| own == ip)),
-        IpAddr::V6(_) => is_listed(INET6, |text, ip| parse_inet6(text, u32::MAX).any(|own| own == ip)),
+        _ if ip.is_loopback() => Some(true),
+        IpAddr::V4(_) => Some(parse_trie(&read(TRIE)?).any(|own| own == ip)),
+        IpAddr::V6(_) => Some(parse_inet6(&read(INET6)?, u32::MAX).any(|own| own == ip)),
     }
 }
 

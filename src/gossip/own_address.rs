@@ -61,7 +61,7 @@ impl OwnAddress {
     fn look(&mut self, host: &dyn Host) -> Option<bool> {
         let present = host.has(self.addr.ip())?;
         self.was_here |= present;
-        self.missed = if present { 0 } else { self.missed + 1 };
+        self.missed = if present { 0 } else { self.missed.saturating_add(1) };
         self.was_here.then_some(present)
     }
 
@@ -72,18 +72,18 @@ impl OwnAddress {
         allows: impl Fn(IpAddr) -> bool,
         host: &dyn Host,
     ) -> bool {
+        if !self.follows {
+            return false;
+        }
         let now = self.addr.ip();
-        let next = if !self.follows {
-            None
-        } else if now != self.first && host.has(self.first) == Some(true) {
-            Some(self.first)
-        } else if self.missed >= PATIENCE {
-            choose_again(now, members(), allows, host)
-        } else {
-            None
+        let next = match now != self.first && host.has(self.first) == Some(true) {
+            true => Some(self.first),
+            false if self.missed >= PATIENCE => choose_again(now, members(), allows, host),
+            false => None,
         };
-        next.into_iter().for_each(|ip| self.addr.set_ip(ip));
-        next.is_some()
+        let Some(ip) = next else { return false };
+        self.addr.set_ip(ip);
+        true
     }
 }
 

@@ -155,7 +155,8 @@ fn has_settled(file: &File) -> bool {
         .map_or(true, |changed| changed.elapsed().unwrap_or_else(|ahead| ahead.duration()) >= SETTLED)
 }
 
-/// Parses one seed a line; `#` begins a comment, in any encoding. A line that is not a seed is reported, and the others are used.
+/// Parses one seed a line; `#` begins a comment, in any encoding. A line that is not a seed is reported, and the others are
+/// used.
 fn list(bytes: &[u8]) -> io::Result<Resolved> {
     if bytes.len() > MAX_LIST {
         return Err(io::Error::new(ErrorKind::InvalidData, format!("it is longer than {MAX_LIST} bytes")));
