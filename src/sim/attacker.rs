@@ -1,9 +1,9 @@
 //! An attacker that is not a node: it writes datagrams and tables by hand, under any address, and answers for members that
 //! it made up, for as long as it likes.
 //!
-//! Made-up members that have answered hold a token, which was sent to them, so their claims count as a member's. Everything
-//! else that it sends comes from an outsider, or bears the name and address of a healthy member without a token. As relays,
-//! made-up members answer that the target answered, or that it did not, or nothing: each always the same.
+//! A made-up member that has answered a node holds the token that the node sent to it, so its claims count as a
+//! member's. Everything else that the attacker sends comes from an outsider, or bears the name and address of a healthy
+//! member without its token. As a relay, each made-up member always acks, always nacks, or never answers.
 //!
 //! The attacks are defined here; `world/attacks.rs` carries them out in a world.
 
@@ -15,9 +15,9 @@ use crate::{
     wire::message::{Ack, Message, Nack},
 };
 
-/// The number of members that it can make up, each on a host of its own.
+/// The number of members that the attacker can make up, each on a host of its own.
 pub const GHOSTS: usize = 8;
-/// The number of further names on the host of each.
+/// The number of further names on the host of each made-up member.
 pub const NAMES: usize = 16;
 
 /// The subject of a claim, or the source of a datagram or stream.
@@ -69,7 +69,7 @@ pub struct Lie {
     pub about: Who,
     /// Its identity.
     pub ahead: Ahead,
-    /// The address of an *alive*, or the other accuser of a *suspect*.
+    /// The address in an Alive, or the accuser in a Suspect or a removal.
     pub at: Who,
 }
 
@@ -105,7 +105,7 @@ pub enum Attack {
     },
     /// Made-up members introduce themselves and answer pings for a while, then go silent.
     Infiltrate {
-        /// How many of them, from the first on.
+        /// How many made-up members, from the first on.
         ghosts: usize,
         /// The host to which they introduce themselves.
         to: usize,
@@ -118,12 +118,12 @@ pub enum Attack {
         from: Who,
         /// The receiver.
         to: usize,
-        /// The target that it is to probe, if it is not pinged itself.
+        /// The target of a ping-req; `None` for a ping of the receiver itself.
         target: Option<Who>,
         /// The number of datagrams.
         times: usize,
     },
-    /// Gives a host a token for a member from now on, which that member does not know.
+    /// Gives a host a token that it is to show to a member from now on, and that the member did not issue.
     Token {
         /// The source address.
         from: Who,
@@ -132,7 +132,7 @@ pub enum Attack {
         /// The receiver.
         to: usize,
     },
-    /// Claims that its table differs, so that the host begins a push/pull with it.
+    /// Claims that its table differs, so that the host begins a push/pull with the source.
     Digest {
         /// The source.
         from: Who,
@@ -288,7 +288,7 @@ impl Who {
         }
     }
 
-    /// Whether it answers a stream ping for any name: no node can tell it from a holder of that name.
+    /// Whether a made-up member answers a stream ping for any name: no node can tell it from a holder of that name.
     pub(super) fn answers_to_any_name(self) -> bool {
         self.ghost().is_some_and(|ghost| ghost % 2 == 0)
     }
@@ -318,7 +318,7 @@ impl Lie {
         Self { kind, about: Who::draw(rng, n), ahead, at: Who::draw(rng, n) }
     }
 
-    /// The claimed identity, where the receiver holds this one.
+    /// The identity to claim to a receiver that holds this one.
     pub(super) fn identity(&self, held: Identity) -> Identity {
         let Identity { epoch, incarnation } = held;
         match self.ahead {
@@ -341,8 +341,8 @@ impl Attack {
         Self::Again { attack: Box::new(attack), every, times: rng.usize(2..60) }
     }
 
-    /// The same of an attacker that has made up two members, and lets no others answer; it repeats attacks for longer. Every
-    /// third time it attacks a single host.
+    /// Draws an attack of an attacker that has made up two members, and lets no others answer; it repeats attacks for
+    /// longer. Every third attack is on a single host.
     pub(super) fn draw_by_insiders(rng: &mut fastrand::Rng, n: usize) -> Self {
         if rng.u32(..3) == 0 {
             return Self::persecute(rng, n);
@@ -367,7 +367,7 @@ impl Attack {
         let lie = |kind, at| Lie { kind, about: host, ahead: Ahead::Incarnations(1), at };
         let departures = [Kind::Failed, Kind::Left, Kind::Removed, Kind::Departed];
         let departed = lie(departures[rng.usize(..4)], host);
-        // It answers at no address.
+        // Nothing answers at the address of this made-up member.
         let away = Who::Ghost(GHOSTS - 1);
         let lies = match rng.u32(..6) {
             0 => vec![lie(Kind::Alive, host), departed],
@@ -383,7 +383,7 @@ impl Attack {
         Self::Again { attack, every, times }
     }
 
-    /// The attack that is done, once or repeatedly.
+    /// The attack itself, whether it is repeated or not.
     fn repeated(&mut self) -> &mut Self {
         if let Self::Again { attack, .. } = self { attack } else { self }
     }

@@ -76,7 +76,7 @@ impl Rules {
         self.lenient = true;
     }
 
-    /// A host is about to broadcast: it reads its own broadcast before the number is known.
+    /// Notes a broadcast before it is sent: the host reads its own broadcast before the number is known.
     pub(super) fn expects(&mut self, life: &Life, payload: &[u8]) {
         self.sent.entry(life.clone()).or_default().push(payload.to_vec());
     }
@@ -93,7 +93,7 @@ impl Rules {
                 self.lately.retain(|at| now.since(*at) < KEEP);
                 self.lately.push_back(now);
                 if self.lately.len() > FEW {
-                    // Members store no more than this.
+                    // Members store no more than `FEW`, so from here on these broadcasts need not arrive.
                     self.expected.clear();
                 } else {
                     self.expected.push(Expected { sent: now, from, origin, seq, to });

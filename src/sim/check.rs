@@ -41,7 +41,7 @@ struct View {
     watched: Watched,
     /// Joins without a report, by ticket.
     joins: BTreeMap<u64, usize>,
-    /// Whether it may have forgotten members that it no longer lists.
+    /// Whether the host may have forgotten members that it no longer lists.
     forgets: bool,
     steps: usize,
     changed: bool,
@@ -49,21 +49,21 @@ struct View {
 
 /// A node that remembers departed members for less than this may forget one within a run.
 pub(super) const LONG_MEMORY: Duration = Duration::from_secs(12 * 3600);
-/// A node with room for no more members than this may forget one, too: departed ones, or any, where members that never
-/// answered make room for others.
+/// A node with room for fewer members than this may forget one, too: a departed one, or any one, where members that
+/// never answered make room for others.
 const FEW: usize = 64;
-/// Probe intervals without a disturbance after which no member may be accused: by then every suspicion and every probe that
-/// a disturbance spoilt has ended.
+/// Probe intervals without a disturbance after which no member may be accused: by then every suspicion and every probe
+/// that a disturbance affected has ended.
 pub(super) const CALM: u32 = 60;
 
 #[derive(Debug, Default)]
 struct Seen {
     highest: Identity,
-    /// The identity under which it failed or was removed.
+    /// The identity under which the member failed or was removed.
     failed: Option<Identity>,
     /// The epoch of the life that left by itself.
     left: Option<u64>,
-    /// Whether it is no longer listed.
+    /// Whether the member is no longer listed.
     reaped: bool,
 }
 
@@ -74,7 +74,7 @@ enum Truth {
     Down,
 }
 
-/// The same through a membership and a watch on it that is rarely read.
+/// The members according to a membership that follows the events, and to a watch on it that is rarely read.
 #[derive(Debug)]
 struct Watched {
     membership: Membership,
@@ -167,7 +167,7 @@ impl Checker {
         self.judge.unsettle();
     }
 
-    /// From now on, healthy members may be accused until they have refuted it.
+    /// From now on, healthy members may be accused, until all has been well for a while. The judge goes on.
     pub(super) fn disarm(&mut self) {
         self.disturbed = true;
         self.calm_since = None;
@@ -185,14 +185,14 @@ impl Checker {
         !self.disturbed
     }
 
-    /// Others cannot reach this member at its advertised address, though it reaches them; or that is over. It may be
+    /// Whether others cannot reach this member at its advertised address, though it reaches them. It may then be
     /// declared failed, but no other member may.
     pub(super) fn out_of_reach(&mut self, name: &str, out_of_reach: bool) {
         if out_of_reach {
             self.unreachable.insert(Arc::from(name));
             self.judge.unsettle();
         } else if self.unreachable.remove(name) {
-            // What began meanwhile may still end.
+            // Suspicions and probes that began meanwhile may still end.
             self.disturbed();
         }
     }
@@ -215,7 +215,8 @@ impl Checker {
         }
     }
 
-    /// A claim about this name was a lie, perhaps about a departure: departures of this name need not be its own any more.
+    /// The attacker made a claim about this name, perhaps of a departure: departures of this name may be lies from now
+    /// on.
     pub(super) fn lied_about(&mut self, name: &str, is_departure: bool) {
         self.disputed.insert(Arc::from(name));
         if is_departure {
@@ -250,7 +251,7 @@ impl Checker {
         }
     }
 
-    /// Checks that everything that had enough time has ended.
+    /// Checks that every join has reported.
     pub(super) fn settle(&mut self) {
         let open = |(at, view): (&usize, &View)| {
             let ticket = view.joins.iter().find(|(_, open)| **open > 0)?.0;
@@ -284,7 +285,7 @@ impl Checker {
         self.views.remove(&at);
     }
 
-    /// A host left, and reports whether any member confirmed it.
+    /// A host left; `heard` says whether any member confirmed the leave.
     pub(super) fn left(&mut self, at: usize, heard: bool) {
         self.end(at, if heard { Truth::Left } else { Truth::Down });
     }
@@ -320,7 +321,7 @@ impl Checker {
         }
         let hears_answers_alone = self.unreachable.contains(&view.name);
         let broken = view.seen.entry(Arc::clone(&member.name)).or_default().broken_by(event, member);
-        // Made-up names displace each other.
+        // Made-up members make room for each other.
         if (view.forgets || is_ghost(&member.name)) && matches!(event, Event::Reaped { .. }) {
             view.seen.remove(&member.name);
         }
@@ -330,14 +331,15 @@ impl Checker {
         } else if matches!(event, Event::Failed { .. }) && !self.disturbed {
             match self.truth.get(&member.name) {
                 Some(Truth::Up) if self.unreachable.contains(&member.name) => {}
-                // It refutes a claim about itself by a later life, and by that alone.
+                // A member refutes a claim about a later life of its own by a later epoch, which others take for a
+                // restart.
                 Some(Truth::Up) if is_restart(event) && self.disputed.contains(&member.name) => {}
                 Some(Truth::Up) => {
                     self.report("no healthy member is declared failed", format!("host {at}: {event:?}"));
                 }
                 // If departures of a member were made up, its true departure is doubted.
                 Some(Truth::Left) if self.doubted.contains(&member.name) => {}
-                // Of two members that no other reaches, one was about to declare the other failed when it left.
+                // Of two members that no other reaches, one was about to declare the other failed when that one left.
                 Some(Truth::Left) if hears_answers_alone && self.unreachable.contains(&member.name) => {}
                 Some(Truth::Left) => {
                     self.report("a leave is no failure", format!("host {at}: {event:?}"));

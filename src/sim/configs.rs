@@ -21,7 +21,7 @@ pub fn draw(seed: u64) -> Option<Config> {
     let mut config = Config::lan("n");
     draw_times(&mut config, &mut rng);
     draw_counts(&mut config, &mut rng);
-    // Most would be refused because of these fields alone.
+    // Most configurations would be refused because of these fields alone.
     if rng.u32(..10) > 0 {
         config.probe_timeout = config.probe_timeout.min(config.probe_interval / 2);
         config.forget_after = config.forget_after.max(config.reap_failed_after).max(config.reap_left_after);

@@ -1,8 +1,8 @@
 //! A model of a disk, for state files: a power cut may lose data that was not synced.
 //!
-//! A later process reads everything that an earlier one wrote, however that ended. After a power cut the folder is as it was
-//! last synced, or as it was left. A file has the data that was synced or written back by the system; the rest is cut off
-//! somewhere, and blocks of the remaining part may be zeros.
+//! A later process reads everything that an earlier one wrote, however the earlier one ended. After a power cut the
+//! folder is as it was last synced, or as processes left it. A file has the data that was synced or written back by the
+//! system; the rest is cut off somewhere, and blocks of the remaining part may be zeros.
 
 use std::{collections::BTreeMap, io, time::Duration};
 
@@ -43,7 +43,7 @@ struct Inode {
     bytes: Vec<u8>,
     /// The bytes that a power cut leaves.
     synced: usize,
-    /// Its lengths, and since when it had each.
+    /// The lengths that the file has had since it was last synced, each with the time of its write.
     grown: Vec<(Time, usize)>,
 }
 

@@ -19,7 +19,7 @@ use crate::{swim::Removal, wire::Tags};
 pub enum Fault {
     /// A machine crashes.
     Crash(usize),
-    /// It restarts, under its old name.
+    /// A machine restarts its node, under the old name.
     Restart(usize),
     /// A node leaves.
     Leave(usize),
@@ -58,7 +58,8 @@ pub enum Fault {
     SeekSeeds(usize),
     /// The application sets other tags.
     Tags(usize, u8),
-    /// The application removes a host from the cluster, by a leave or by reaping, if its node lists that one as failed.
+    /// The application removes a host from the cluster, by a leave or by reaping, if its node lists that host as
+    /// failed.
     Remove(usize, usize, Removal),
     /// Many nodes leave at once, and go down once that is done.
     LeaveTogether(Vec<usize>),
@@ -72,11 +73,11 @@ pub enum Fault {
     Unmapped(usize),
     /// Others cannot reach a host at the address that it advertises, though it reaches them.
     Unreachable(usize),
-    /// Others can reach it again.
+    /// Others can reach a host at its advertised address again.
     Reachable(usize),
     /// A host gets another address while it runs; its node learns of it when it is restarted.
     NewAddress(usize, u8),
-    /// No datagram passes there, though streams do.
+    /// No datagram passes on these ways, though streams do.
     FilteredUdp(Side),
     /// From now on this share of all packets is lost: datagrams and segments of streams.
     Loss(f64),
@@ -275,7 +276,7 @@ impl Fault {
         Self::Attack(Attack::draw(rng, n))
     }
 
-    /// Two members are made up, and stay.
+    /// Two made-up members introduce themselves, and answer for an hour.
     pub(super) fn first_of_insiders() -> Self {
         Self::Attack(Attack::Infiltrate { ghosts: 2, to: 0, answers_for: Duration::from_secs(3600) })
     }
@@ -386,7 +387,7 @@ fn set_tags(world: &mut World, host: usize, n: u8) {
 
 fn remove(world: &mut World, host: usize, whom: usize, removal: Removal) {
     let name = world.hosts[whom].config.name.clone();
-    // Refused for members that are not known to have failed.
+    // The node refuses if it does not list the member as failed.
     let _ = world.with(host, |node, now| node.remove(now, &name, removal));
 }
 

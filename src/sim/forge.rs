@@ -1,5 +1,4 @@
-//! Packets written by hand, for the attacker and for tests that play another node: the only code outside of the node that
-//! writes and reads the header.
+//! Packets written by hand, for the attacker and for tests that play another node.
 
 #[cfg(any(test, fuzzing))]
 use crate::wire::data::DataMessage;
@@ -18,7 +17,7 @@ pub(crate) fn packet(sender: &str, messages: &[Message<'_>]) -> Vec<u8> {
     proven_packet(sender, 0, messages)
 }
 
-/// The same with the token that the receiver gave to the sender.
+/// A packet of these messages with the token that the receiver gave to the sender.
 pub(crate) fn proven_packet(sender: &str, token: u32, messages: &[Message<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let header = Header { cluster: hash::cluster(CLUSTER), sender: hash::member(sender), token };
@@ -30,7 +29,7 @@ pub(crate) fn proven_packet(sender: &str, token: u32, messages: &[Message<'_>]) 
     bytes
 }
 
-/// The same with messages of the data layer.
+/// A packet of messages of the data layer, with such a token.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn data_packet(sender: &str, token: u32, messages: &[DataMessage<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();

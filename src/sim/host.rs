@@ -19,7 +19,7 @@ pub fn addr(i: usize) -> SocketAddr {
 /// A machine that runs a node, or did.
 #[derive(Debug)]
 pub struct Host {
-    /// `None` while it is down. Boxed, since each step takes it out of here.
+    /// The node and its data layer; `None` while the machine is down. Boxed, since each step takes it out of here.
     pub(crate) endpoint: Option<Box<Endpoint>>,
     /// The configuration of its next life.
     pub config: Config,
@@ -33,23 +33,23 @@ pub struct Host {
     pub(super) received: Vec<Received>,
     /// When its present life began.
     pub(super) booted: Time,
-    /// The membership of a program on it, once that has asked for it; it ends with the node.
+    /// The membership of a program on this machine, once the program has asked for it; it ends with the node.
     pub(super) membership: Option<Membership>,
     /// The results of its joins and of its attempts to reach the seeds.
     pub joins: Vec<JoinResult>,
     /// Whether its node has left.
     pub left: bool,
-    /// Until then its process is stopped: arriving data waits, and no timer fires.
+    /// Until when its process is stopped: arriving data waits, and no timer fires.
     pub(super) paused_until: Time,
-    /// Until then its sends block and arriving data waits, though timers fire: Lifeguard's anomaly (§V-D).
+    /// Until when its sends block and arriving data waits, though timers fire: Lifeguard's anomaly (§V-D).
     pub(super) blocked_until: Time,
-    /// Its loops that block in a send, while it is blocked.
+    /// The loops of its driver that block in a send, while sends block.
     pub(super) blocked_io: Option<BlockedIo>,
     /// How far its clock is ahead.
     pub(super) clock: Duration,
     /// The number of the machine's present life.
     pub(super) life: u32,
-    /// Until then no timer fires, though it takes in arriving data.
+    /// Until when no timer fires, though the node takes in arriving data.
     pub(super) late_until: Time,
     /// The error of the clock from which its next life takes its epoch, in milliseconds.
     pub(super) epoch_error: i64,
@@ -66,7 +66,7 @@ pub struct Host {
     pub(super) state_waits: Option<Time>,
     /// When it forgets the members of an earlier life that were not seen again.
     pub(super) forgets_unseen: Option<Time>,
-    /// The number of bytes that wait for it, and until when.
+    /// Until when arriving data waits, and how many bytes of datagrams wait.
     pub(super) waiting: (Time, usize),
 }
 
@@ -115,12 +115,12 @@ impl Host {
         self.endpoint.is_some()
     }
 
-    /// When it takes in arriving data again.
+    /// When the host takes in arriving data again.
     pub(super) fn listens_at(&self) -> Time {
         self.paused_until.max(self.blocked_until)
     }
 
-    /// When its next timer fires, or its sends no longer block, by the world's clock.
+    /// When the host's next timer fires, or its sends no longer block, by the world's clock.
     pub(super) fn deadline(&self) -> Option<Time> {
         let endpoint = self.endpoint.as_ref()?;
         let at = self
@@ -132,7 +132,7 @@ impl Host {
         at.into_iter().chain(unblocked).min().map(|at| at.max(self.paused_until).max(self.late_until))
     }
 
-    /// Whether it is neither stopped, blocked nor late.
+    /// Whether the host is neither stopped, blocked nor late.
     pub(super) fn is_well(&self, now: Time) -> bool {
         self.blocked_io.is_none()
             && self.paused_until <= now

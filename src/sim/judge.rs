@@ -48,7 +48,7 @@ impl Wrong {
         }
     }
 
-    /// How long it may last in a cluster of so many live members.
+    /// How long the wrong view may last in a cluster of so many live members.
     pub(super) fn limit(self, config: &Config, live: usize) -> Duration {
         match self {
             Self::Dead => detection(config, live),
@@ -73,8 +73,8 @@ fn refutation(config: &Config, live: usize) -> Duration {
     config.probe_interval.saturating_mul(4 * live as u32)
 }
 
-/// A node believes others about a member until three of its own probes have failed, in three passes of its ring; then it
-/// takes an unconfirmed suspicion, or twice as long.
+/// A node believes others about a member until three of its own probes have failed, in three passes of its ring; then
+/// an unconfirmed suspicion times out, which may be extended once.
 fn detection(config: &Config, live: usize) -> Duration {
     let ring = config.probe_interval.saturating_mul(2 * live as u32);
     let scale = (live.max(1) as f64).log10().max(1.0);
@@ -84,9 +84,9 @@ fn detection(config: &Config, live: usize) -> Duration {
 /// A claim of the attacker that is excused for the time of a refutation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Said {
-    /// It spoke in a host's own name, from the host's own address.
+    /// The attacker spoke in a host's own name, from the host's own address.
     ByItself,
-    /// It claimed a host's tags.
+    /// The attacker claimed a host's tags.
     Tags,
 }
 
@@ -99,7 +99,7 @@ pub(super) struct Sight {
     pub(super) subject: (usize, u32),
     /// Whether the subject runs and has not left.
     pub(super) is_up: bool,
-    /// The tags that it shows.
+    /// The tags that the subject shows.
     pub(super) tags: Vec<u8>,
     pub(super) wrong: Option<Wrong>,
     pub(super) limit: Duration,
@@ -127,7 +127,7 @@ struct Pair {
     lives: (u32, u32),
     is_up: bool,
     tags: Vec<u8>,
-    /// Whether both were let in, or one was seen rightly: from then on it must not be lost.
+    /// Whether the viewer saw the subject rightly, or others listed both: from then on a wrong view counts.
     met: bool,
     /// The wrong view at the last look, and the time of that look.
     wrong: Option<Wrong>,
@@ -148,7 +148,7 @@ pub(super) struct Judge {
     outnumbered: BTreeSet<usize>,
     /// The life of each host that others list.
     let_in: BTreeMap<usize, u32>,
-    /// Until when claims about a host may take to be refuted.
+    /// Until when each kind of claim about a host is excused.
     said: BTreeMap<(Said, usize), Time>,
     looks: Looks,
 }
@@ -179,7 +179,7 @@ impl Judge {
         self.settled = self.on;
     }
 
-    /// Whether any wrong view that one has of the other counts.
+    /// Whether any wrong view that the viewer has of the subject counts.
     pub(super) fn have_met(&self, viewer: usize, subject: usize) -> bool {
         self.pairs.get(&(viewer, subject)).is_some_and(|pair| pair.met)
     }
@@ -199,8 +199,8 @@ impl Judge {
         self.impostors.get(&host).into_iter().flatten().copied()
     }
 
-    /// Notes whether made-up or crashed members can be all relays of a host's probes, since it has met so many. It is over
-    /// once they cannot be, and the host is well again (`steady`).
+    /// Notes whether made-up or crashed members can be all relays of a host's probes, since the host has met so many.
+    /// The note is dropped once they cannot be, and the host is well again (`steady`).
     pub(super) fn count_doubtful(&mut self, host: usize, doubtful: usize, most: usize, steady: bool) {
         if doubtful > 0 && doubtful >= most {
             self.outnumbered.insert(host);

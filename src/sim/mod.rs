@@ -1,8 +1,8 @@
 //! The same [`swim::Node`](crate::swim::Node) on a virtual network and a virtual clock (feature `sim`).
 //!
-//! It shows how a cluster would behave before it is run: thousands of nodes in one thread, with latency, loss, partitions,
-//! crashes and pauses. All randomness is drawn from one seed: the same seed and calls give the same datagrams, byte for
-//! byte.
+//! The simulator shows how a cluster would behave before it is run: thousands of nodes in one thread, with latency,
+//! loss, partitions, crashes and pauses. All randomness is drawn from one seed: the same seed and calls give the same
+//! datagrams, byte for byte.
 //!
 //! ```
 //! use std::time::Duration;

@@ -334,7 +334,8 @@ mod tests {
         assert!(f64::from(after_lost) / f64::from(lost) > 0.7, "a loss is followed by a loss");
     }
 
-    /// The time of each of 10,000 packets in milliseconds, if only retransmissions take time; empty if it gives up.
+    /// The time of each of 10,000 packets in milliseconds, if only retransmissions take time; `None` if a packet is
+    /// given up.
     fn waits(
         network: &mut Network,
         pass: impl Fn(&mut Network, &mut fastrand::Rng) -> Option<Duration>,
@@ -355,7 +356,7 @@ mod tests {
         let mut segments = Network { segment_loss: 0.25, ..Network::default() };
         assert!(share_lost(&mut segments, Duration::ZERO) == 0.0 && !segments.is_perfect());
         let share = |waits: &[_], wait| waits.iter().filter(|w| **w == Some(wait)).count() as f64 / 1e4;
-        // A segment is sent once, a handshake in each direction; then again after a wait that doubles.
+        // A segment is sent once, a handshake once in each direction; each retransmission waits twice as long.
         let lost = waits(&mut segments, segment);
         assert!((share(&lost, 0) - 0.75).abs() < 0.02 && (share(&lost, 600) - 0.75 / 16.0).abs() < 0.01);
         let lost = waits(&mut segments, handshake);

@@ -118,7 +118,7 @@ fn at_a_closed_address_answers_come_in_and_nothing_else() {
     assert_eq!(paths.source(1, own, other, now, &mut rng), own);
     assert!(paths.admits(1, own, other, own, now) && !paths.admits(1, own, third, own, now));
     assert!(!paths.admits_stream(1, own, own));
-    // Answers do not reach it behind a translator either.
+    // Answers do not reach the host behind a translator either.
     paths.map(1, Nat::FullCone, 0);
     paths.source(1, own, third, now, &mut rng);
     assert!(!paths.admits(1, own, third, own, now));

@@ -12,7 +12,7 @@ pub(super) enum Next<D> {
     Deadline(usize),
 }
 
-/// At one moment deliveries come first, as the rule for drivers demands; the others keep the order in which they were
+/// A place in the order: by time; at one time deliveries before deadlines, as the rule for drivers demands; then as
 /// scheduled.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {

@@ -45,7 +45,8 @@ impl Schedule {
         let mut rng = fastrand::Rng::with_seed(seed);
         let nodes = theme.nodes(&mut rng);
         let length = rng.usize(5..40);
-        // By then all know each other. The first host has no seeds, and is found through the seeds of the others.
+        // After 90 s all nodes know each other. The first host has no seeds, and is found through the seeds of the
+        // others.
         let first = theme.first().map(|fault| (Duration::from_secs(90), fault));
         let drawn = (0..length)
             .map(|_| (Duration::from_millis(rng.u64(..theme.longest_pause())), theme.draw(&mut rng, nodes)))
@@ -63,7 +64,7 @@ impl Schedule {
             .unwrap_or_else(|panic| Err(panicked(&*panic)))
     }
 
-    /// Runs it. Also returns how many views were judged.
+    /// Runs the schedule. Also returns how many views were judged.
     #[cfg(test)]
     pub(super) fn looks(
         &self,
@@ -74,7 +75,8 @@ impl Schedule {
         (outcome, world.checker.map(|checker| checker.judge.looks()).unwrap_or_default())
     }
 
-    /// Runs it and records every node, in at most `limit` bytes for each of its lives. Broken promises do not matter.
+    /// Runs the schedule and records every node, in at most `limit` bytes for each of its lives. Broken promises do not
+    /// matter.
     #[must_use]
     pub fn recordings(&self, config: impl Fn(String) -> Config, limit: u64) -> Vec<Recording> {
         let mut world = World::new(self.seed);
@@ -125,7 +127,7 @@ impl Schedule {
         world.restart_moved();
         let well = |world: &World| world.up().all(|host| world.hosts[host].is_well(world.now()));
         world.try_run_until(Duration::from_secs(3600), well)?;
-        // Hosts that are leaving have left by then.
+        // Hosts that are leaving have left after 30 s.
         world.try_run_for(Duration::from_secs(30))
     }
 
@@ -231,7 +233,7 @@ fn untrue(world: &World, nodes: usize) -> Violation {
     Violation { rule, what }
 }
 
-/// Every requested join has had enough time.
+/// Gives every requested join enough time, and checks that it has reported.
 fn settle_joins(world: &mut World) -> Result<(), Violation> {
     let longest = world.hosts.iter().map(|host| host.config.stream_timeout).max().unwrap_or_default();
     world.try_run_for(longest * 10)?;
@@ -290,7 +292,7 @@ fn tags_arrive(world: &mut World, up: &[usize]) -> Result<(), Violation> {
     Err(Violation { rule: "tags are known to all within moments", what })
 }
 
-/// Every node that still lists a host that left lists it as left.
+/// Checks that every node that still lists a host that left lists it as left.
 fn left_everywhere(world: &World, leaver: usize) -> Result<(), Violation> {
     let name = &world.hosts[leaver].config.name;
     match world.up().find(|host| world.state(*host, name).is_some_and(|state| state != MemberState::Left)) {

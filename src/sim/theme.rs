@@ -90,7 +90,7 @@ impl Theme {
         if self == Self::Insiders { 12_000 } else { 6000 }
     }
 
-    /// Draws a fault for a cluster of `n`: in all themes but insiders, half of them are accidents.
+    /// Draws a fault for a cluster of `n`. In a theme about one kind of fault, half of the faults are accidents.
     pub(super) fn draw(self, rng: &mut fastrand::Rng, n: usize) -> Fault {
         let own = match self {
             Self::Everything => Self::ALL[rng.usize(..7)],
