@@ -89,7 +89,7 @@ impl World {
         }
     }
 
-    /// The whole exchange at once: hello, their table, our table, end.
+    /// A whole exchange at once: the attacker's hello, table and end, and all that the host sends in between.
     fn forge_table(&mut self, from: Who, caller: Who, to: usize, lies: &[Lie]) {
         let Some(table) = self.forged(caller, to, lies) else { return };
         self.speaks_from(from);
@@ -293,7 +293,7 @@ mod tests {
         }
     }
 
-    /// Two lies a second, that a healthy member lives at an address without a node.
+    /// Twice a second an attacker says that a healthy member lives at an address without a node.
     #[test]
     fn hearsay_neither_moves_nor_mutes_a_healthy_member() {
         for ahead in [Ahead::Incarnations(1), Ahead::Life(1)] {
@@ -319,7 +319,7 @@ mod tests {
         }
     }
 
-    /// The same about a crashed member: at another address, or as another life.
+    /// An attacker lies about a crashed member: it is at another address, or another life.
     #[test]
     fn hearsay_keeps_no_dead_member_listed_for_all() {
         let silent = Who::Ghost(GHOSTS - 1);

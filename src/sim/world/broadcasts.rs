@@ -14,7 +14,7 @@ use crate::{
     swim::Metrics,
 };
 
-/// Members that are there for longer know what was sent before they joined.
+/// Members that have run for longer know what was sent before they joined.
 const SETTLED: Duration = Duration::from_secs(15);
 /// The greatest loss that does not count as a partition.
 const BEARABLE: f64 = 0.4;
@@ -38,7 +38,7 @@ impl World {
         seq
     }
 
-    /// The same with confirmations.
+    /// The same with confirmations, and with a limit of time.
     #[cfg(test)]
     pub(crate) fn broadcast_confirmed(
         &mut self,

@@ -23,7 +23,7 @@ impl World {
         }
     }
 
-    /// The attacker lies: honest nodes may be accused until they have refuted it.
+    /// The attacker lies: honest nodes may be accused, until all has been well for a while.
     pub(super) fn disarm(&mut self) {
         if let Some(checker) = &mut self.checker {
             checker.disarm();
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(found(&mut world), None);
     }
 
-    /// Its process stops without the judge's knowledge, as if it did not refute.
+    /// The process of host 1 stops without the judge's knowledge, as if its node did not refute.
     #[test]
     fn a_healthy_member_that_stays_away_is_noticed() {
         let mut world = judged();
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(found(&mut world), Some(Wrong::Stale.rule()));
     }
 
-    /// It goes on answering, though the judge takes it for gone.
+    /// Host 1 goes on answering, though the judge takes it for gone.
     #[test]
     fn a_dead_member_that_stays_listed_is_noticed() {
         let mut world = judged();
@@ -300,7 +300,7 @@ mod tests {
     fn found_of(kind: Kind, host: usize, crashes: bool) -> Option<&'static str> {
         let mut world = judged();
         let answers_for = Duration::from_secs(400);
-        // Together with a dead member, two could be all relays of a probe.
+        // Together with a dead member, two made-up ones could be all relays of a probe.
         world.attack(&Attack::Infiltrate { ghosts: 1, to: 0, answers_for });
         world.run_for(Duration::from_secs(10));
         if crashes {

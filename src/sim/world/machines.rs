@@ -44,13 +44,13 @@ impl World {
         self.drive(at);
     }
 
-    /// A new life of a host that is down, under its old name, at its address.
+    /// Begins a new life of a host, under its old name, at its address; a host that is up crashes first.
     pub fn restart(&mut self, host: usize) {
         self.crash(host);
         self.boot(host);
     }
 
-    /// A new life of a host, which takes its epoch from a clock that is off by this many milliseconds.
+    /// Begins a new life of a host, which takes its epoch from a clock that is off by this many milliseconds.
     pub fn restart_with_clock_off(&mut self, host: usize, millis: i64) {
         self.crash(host);
         self.hosts[host].epoch_error = millis;
@@ -98,8 +98,8 @@ impl World {
         self.paths.unmap(host);
     }
 
-    /// From now on others cannot reach a host at its advertised address, except with answers to packets from there, while
-    /// the host reaches them; or that is over.
+    /// Closes a host's advertised address, or opens it again. While it is closed, others reach the host only with
+    /// answers to packets from there, though the host reaches them.
     pub fn close(&mut self, host: usize, closed: bool) {
         self.paths.close(host, closed);
         self.note_reach(host);
@@ -135,7 +135,7 @@ impl World {
         self.with(host, |node, now| node.set_addr(now, addr));
     }
 
-    /// Has the others' failures to reach a host be held against nobody.
+    /// Tells the checks whether others may fail to reach a host at its advertised address.
     fn note_reach(&mut self, host: usize) {
         let out_of_reach = self.paths.is_out_of_reach(host);
         if let Some(checker) = &mut self.checker {

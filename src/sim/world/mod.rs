@@ -273,7 +273,7 @@ impl World {
         result
     }
 
-    /// Takes the next step, if it is due before `end`.
+    /// Takes the next step, if it is due by `end`.
     fn step(&mut self, end: Time) -> bool {
         let Some((at, next)) = self.queue.pop(end) else { return false };
         self.now = self.now.max(at);
@@ -298,7 +298,7 @@ impl World {
                     self.reschedule(host);
                 }
             }
-            // Its deadline has changed.
+            // The host's deadline has changed.
             Next::Deadline(_) => {}
         }
         true

@@ -70,7 +70,7 @@ impl World {
         }
     }
 
-    /// Takes so many steps, or lets this much time pass if they take longer.
+    /// Takes so many steps, or lets this much time pass if the steps take longer.
     ///
     /// # Errors
     /// The first broken promise.

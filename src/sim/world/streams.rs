@@ -7,7 +7,7 @@ use crate::swim::{StreamFailure, StreamId, StreamStep, Time};
 
 impl World {
     pub(super) fn accept(&mut self, from: End, host: usize) {
-        // Its port means nothing, like those of real streams.
+        // The peer's port means nothing, as that of real streams.
         let own = self.hosts[host].addr;
         let peer = self.paths.source(from.0, self.hosts[from.0].addr, own, self.now, &mut self.rng);
         let Some(accepted) = self.drive_with(host, |endpoint, now| endpoint.accept_stream(now, peer)) else {
