@@ -142,7 +142,7 @@ fn under_loss_all_confirm_and_of_three_hundred_a_sample() {
     assert!((200..=299).contains(&outcome.reached.len()) && outcome.missing.is_empty());
 }
 
-/// Whether it fits in a datagram of another kind, needs a stream, or has the greatest length.
+/// The sizes: one byte too long for an ordinary broadcast, some chunks, and the greatest length.
 #[test]
 fn a_large_broadcast_comes_once_in_its_order_or_the_report_names_who_has_not_got_it() {
     for (size, loss) in [(513, 0.0), (100_000, 0.0), (MAX_LARGE, 0.0), (513, 0.2), (MAX_LARGE, 0.2)] {
@@ -160,7 +160,7 @@ fn a_large_broadcast_comes_once_in_its_order_or_the_report_names_who_has_not_got
             let mut got: Vec<_> =
                 world.received(host).iter().map(|got| (got.seq, got.payload.len())).collect();
             if loss > 0.0 {
-                // A later one waits for two seconds.
+                // A later broadcast waits for the large one for two seconds.
                 got.sort_unstable();
             }
             assert_eq!(got, [(1, 6), (2, size), (3, 5)], "host {host}, {loss}");
@@ -185,7 +185,7 @@ fn a_large_broadcast_comes_once_in_its_order_or_the_report_names_who_has_not_got
     }
 }
 
-/// Whoever says that it has failed makes its epoch rise.
+/// A claim that a later life of the origin has failed makes its epoch rise.
 #[test]
 fn a_large_broadcast_comes_though_the_epoch_of_its_origin_rises_meanwhile() {
     let mut world = settled(4);
@@ -226,7 +226,7 @@ fn a_confirmed_broadcast_is_waited_for_though_the_epoch_of_its_origin_rises_mean
     }
 }
 
-/// What was told to the readers of a host since it was last asked: numbers, and how many were lost.
+/// The numbers of the broadcasts of an origin that a host's readers received in its present life.
 fn numbers(world: &World, host: usize, origin: &str) -> Vec<u64> {
     world.received(host).iter().filter(|got| *got.origin == *origin).map(|got| got.seq).collect()
 }
@@ -287,7 +287,8 @@ fn an_origin_that_restarts_counts_anew_and_a_receiver_that_restarts_gets_none_of
     assert_eq!((numbers(&world, 4, "n1").len(), numbers(&world, 0, "n1").len()), (20, 20));
 }
 
-/// It restarts while a burst is still spreading: the checks make sure that nothing in the file is delivered again.
+/// The receiver restarts while a burst is still spreading: the checks make sure that nothing in the file is delivered
+/// again.
 #[test]
 fn a_receiver_that_restarts_with_its_state_file_gets_none_twice_and_all_that_comes() {
     let mut spreading = 0;
@@ -298,7 +299,7 @@ fn a_receiver_that_restarts_with_its_state_file_gets_none_twice_and_all_that_com
         world.run_for(30 * SECOND);
         world.net.lose([0.0, 0.2][seed as usize % 2]);
         (0..200).for_each(|_| _ = world.broadcast(0, "t", &[7; 500]).unwrap());
-        // Of some it has received only a part, with gaps.
+        // In some runs the host has received only a part by now, with gaps.
         world.run_for(SECOND / 2 * (seed as u32 / 2 % 4));
         let before: Vec<u64> = numbers(&world, 4, "n0");
         world.run_for(2 * SECOND);
@@ -427,7 +428,8 @@ fn forged_numbers_and_stamps_silence_no_origin_for_long() {
     assert!((0..5).all(|host| world.received(host).last().is_some_and(|got| got.payload == b"again")));
 }
 
-/// The origin alone hears of the highest number that is believed of others; or another member does, and then of one beyond it.
+/// Either the origin alone hears of the highest number that is believed of others, or another member does, and of
+/// numbers beyond it.
 #[test]
 fn an_origin_is_heard_despite_forged_numbers_at_itself_or_at_others() {
     const HIGHEST: u64 = 1 << 40;
@@ -467,7 +469,7 @@ fn broadcasts_reach_a_node_with_a_wrong_clock_and_come_from_it() {
     }
 }
 
-/// A state file keeps it for all lives to come.
+/// A state file would keep a stamp that was moved, for all lives to come.
 #[test]
 fn a_forged_epoch_moves_no_stamp() {
     let mut world = World::new(1);

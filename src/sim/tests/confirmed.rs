@@ -1,4 +1,4 @@
-//! Confirmed broadcasts of any length, whatever happens to those who send and get them.
+//! Confirmed broadcasts of any length, while senders and receivers crash, restart, pause and are cut off.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// One broadcast, and what its sender was told.
 struct Sent {
     payload: Vec<u8>,
-    /// Which life of each host there was.
+    /// The life of each host at the time of sending.
     lives: Vec<u32>,
     asked: BTreeSet<Arc<str>>,
     ends: Time,
@@ -76,7 +76,7 @@ impl Trial {
             match sent.report.try_recv() {
                 Ok(outcome) => self.over.push((sent, outcome)),
                 Err(TryRecvError::Empty) => self.waiting.push(sent),
-                // Its node has ended.
+                // The sender's node has ended.
                 Err(TryRecvError::Disconnected) => {}
             }
         }
@@ -84,7 +84,8 @@ impl Trial {
         assert!(late.is_none(), "seed {seed}: a report is late");
     }
 
-    /// Who is reported as reached has got it, and all that were asked are reported.
+    /// Checks that each member that is reported as reached has got the broadcast, and that all that were asked are
+    /// reported.
     fn check(&self, seed: u64) {
         for (Sent { payload, lives, asked, .. }, outcome) in &self.over {
             let names = outcome.reached.iter().map(|(name, _)| name.clone());

@@ -262,7 +262,7 @@ fn a_request_is_answered_when_the_application_has_time() {
             Status::Refused => Err(QueryProblem::Refused { reason: "aaa".into() }),
             _ => Ok(payload.clone().into()),
         };
-        // Not at the next poll: the asker is told at once.
+        // The member tells the asker at once, not only at the asker's next poll.
         assert_eq!(outcome_within(&mut world, millis(200), &settled), expected);
         assert_eq!(answer(&mut world, 1, &item, status, b"again"), Err(TooLate));
     }
@@ -370,7 +370,7 @@ fn unread_answers_are_bounded_and_the_rest_come_once_they_are_read() {
     let mut world = cluster(40);
     world.run_for(10 * SECOND);
     let settled = large_answers(&mut world, 60 * SECOND);
-    // One more than may be unread, and those in streams that were open by then.
+    // One answer more than may be unread, and those in streams that were open by then.
     let bound = 9..=9 + 16;
     assert!(bound.contains(&settled.len()), "{}", settled.len());
     world.run_until("all", 20 * SECOND, |_| settled.len() == 40);
@@ -506,7 +506,7 @@ fn a_query_that_is_given_up_asks_no_further_member() {
     drop(answers);
 }
 
-/// The time counts from the asker's call, not from the last thing that happened to it.
+/// The time limit counts from the asker's call, not from anything that happened to the request later.
 #[test]
 fn a_request_is_awaited_no_longer_than_its_sender_said() {
     let mut world = cluster(2);
@@ -558,7 +558,7 @@ pub(super) fn raise_epoch(world: &mut World, host: usize, by: usize) {
     assert!(life(world, host).epoch >= next);
 }
 
-/// The same of any epoch. A node that is away does not answer.
+/// The same with any epoch. A node that is away does not answer.
 pub(super) fn raise_epoch_to(world: &mut World, host: usize, by: usize, epoch: u64) {
     let own = life(world, host);
     let from = format!("n{by}");
@@ -574,7 +574,7 @@ fn a_node_whose_epoch_rises_has_its_part_in_its_own_query_and_is_told_that_its_r
     let mut world = cluster(20);
     world.run_for(10 * SECOND);
     let (asked, settled) = query(&mut world, 19, "syncswim/ping", 5 * SECOND);
-    // It is asked last, a millisecond later.
+    // Host 19 is asked last, a millisecond later.
     assert_eq!(asked[19], life(&world, 19));
     raise_epoch(&mut world, 19, 3);
     world.run_until("all", SECOND, |_| settled.len() == asked.len());

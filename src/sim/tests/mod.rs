@@ -14,13 +14,14 @@ use super::{
 };
 use crate::swim::{Config, Rule, without};
 
-/// So many seeds from 0 on, at most as many as `SYNCSWIM_SEEDS` says, for runs that look for failures that any seed shows.
+/// The first `wanted` seeds, at most as many as `SYNCSWIM_SEEDS` says, for runs that look for failures that any seed
+/// shows.
 pub(super) fn seeds(wanted: u64) -> Range<u64> {
     let most = std::env::var("SYNCSWIM_SEEDS").map(|most| most.parse().expect("SYNCSWIM_SEEDS is a number"));
     0..wanted.min(most.unwrap_or(wanted))
 }
 
-/// So many LAN nodes that see each other.
+/// `n` LAN nodes that see each other.
 pub(super) fn cluster(n: usize) -> World {
     let mut world = World::new(1);
     world.start_cluster(n, Config::lan);
@@ -28,7 +29,7 @@ pub(super) fn cluster(n: usize) -> World {
     world
 }
 
-/// Runs so many seeds, and shows the shortest form of the first that breaks a promise.
+/// Runs the first `wanted` seeds, and shows the shortest form of the first that breaks a promise.
 #[track_caller]
 fn keeps_every_promise(theme: Theme, wanted: u64) {
     for seed in seeds(wanted) {

@@ -6,7 +6,7 @@ use super::super::{World, addr};
 use crate::swim::{Config, MemberState};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// The promised time.
+/// The time within which a cluster forms again, as promised.
 const TEN: Duration = Duration::from_secs(10);
 
 /// A cluster whose nodes have state files, a minute after its start, without seeds.
@@ -122,7 +122,7 @@ fn a_clock_that_was_set_back_makes_no_life_older_than_the_one_before() {
     for off in [0, -1_000, -100_000_000, -1_700_000_000_000] {
         world.run_for(2 * SECOND);
         world.restart_with_clock_off(0, off);
-        // No other member could tell it.
+        // No other member is up: the node has its last epoch from its state file alone.
         let epoch = world.node(0).local().identity.epoch;
         assert!(epoch > last, "{epoch} after {last}, {off} ms off");
         last = epoch;

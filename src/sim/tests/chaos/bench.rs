@@ -34,6 +34,7 @@ const END: Time = Time::from_origin(Duration::MAX);
 /// How many of the node's questions can still be answered, and how many streams can still carry frames.
 const REMEMBERED: usize = 16;
 
+/// A valid configuration for each number; all tables are small, so that their bounds are reached.
 fn config(which: u8) -> Config {
     let presets = [Config::lan, Config::wan, Config::local, Config::lan];
     let mut config = presets[usize::from(which % 4)]("me");
@@ -276,7 +277,7 @@ impl Bench {
         Some(step)
     }
 
-    /// As a driver does, it first sends what is to be sent.
+    /// As a driver does, the bench first sends what is to be sent.
     fn frame(&mut self, which: u8, said: &[Said]) {
         let Some(stream) = self.stream(which) else { return };
         while self.poll(which) == Some(StreamStep::Send) {}

@@ -282,7 +282,7 @@ impl SaidData {
         let payload = &ZEROS[..place];
         let epoch = node.member(name).map_or(own, |member| member.identity.epoch);
         let (number, digest) = (u64::from(id), u64::from(detail) << 32);
-        // Of the node's own asks, and of others' asks of the same epoch.
+        // The numbers of the node's own asks, and of others' asks of the same epoch.
         let answered = 1 + number;
         let asked = if detail == 255 { u64::MAX } else { answered };
         let slot = if detail % 8 == 0 { detail } else { id % 3 };
@@ -439,7 +439,6 @@ fn accusers(mask: u8) -> Accusers<'static> {
     NAMES.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, name)| *name).collect()
 }
 
-/// Four valid configurations that differ much; all tables are small, so that their bounds are reached.
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeMap, panic::catch_unwind};
@@ -460,7 +459,7 @@ mod tests {
         Some(message_of(&*panic).chars().filter(|c| !c.is_ascii_digit()).take(40).collect())
     }
 
-    /// Otherwise no hostile input would reach these parts.
+    /// Otherwise the random inputs would not test these parts.
     #[test]
     fn random_inputs_reach_mailboxes_applications_and_callers() {
         let mut reached = [0; 4];

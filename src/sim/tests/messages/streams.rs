@@ -37,7 +37,7 @@ fn asks_that_need_a_stream_get_one_in_their_order() {
     let settled: Vec<_> = (0..60_u8).map(|at| send(&mut world, 0, 1, &[at; 50_000])).collect();
     world.run_until("all", 10 * SECOND, |_| settled.iter().all(|settled| !settled.is_empty()));
     let read: Vec<_> = std::iter::from_fn(|| next_message(&inbox)).map(|item| item.payload[0]).collect();
-    // Three are under way at the same time.
+    // Three messages are under way at the same time.
     let is_near = |(place, at): (usize, &u8)| place.abs_diff(usize::from(*at)) <= 3;
     assert!(read.len() == 60 && read.iter().enumerate().all(is_near), "{read:?}");
     assert_eq!(world.node(0).metrics().refused_streams + world.node(1).metrics().refused_streams, 0);
