@@ -101,7 +101,7 @@ impl Gossip {
     pub fn nearest(&self, filter: &Filter, most: usize) -> Vec<NearMember> {
         let members = self.members();
         let live: Vec<_> = members.matching(filter).filter(|member| member.state.is_live()).collect();
-        // In pieces, and with nothing else under the lock, since the node takes in no datagrams meanwhile.
+        // The node is locked for one piece at a time and for nothing else, since it takes in no datagrams meanwhile.
         let rtts = live.chunks(PIECE).flat_map(|piece| {
             let rtts = |node: &Node, now| piece.iter().map(|member| node.rtt(now, &member.name)).collect();
             self.running.node.command::<Vec<_>>(|node, now| rtts(node, now))

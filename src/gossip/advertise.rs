@@ -32,22 +32,22 @@ const ANYWHERE: [IpAddr; 2] =
 /// A port for route look-ups, which are the same for every port.
 const PORT: u16 = 9;
 
-/// The time for which a start waits for name servers: two tries of a resolver, of 5 s each, and a little. And the names that it
-/// asks for.
+/// How long a start waits for name servers: two tries of a resolver, of 5 s each, and a little. Then the most names
+/// that it looks up.
 const LOOK_UP_LIMIT: Duration = Duration::from_secs(11);
 const MAX_LOOK_UPS: usize = 16;
 
 /// What the operating system reports about this host.
 pub(super) trait Host {
-    /// The address from which it would send to another.
+    /// The address from which this host would send to another.
     fn source_toward(&self, to: IpAddr) -> Option<IpAddr>;
-    /// All addresses at which others might reach it.
+    /// All addresses at which others might reach this host.
     fn candidates(&self) -> Vec<IpAddr>;
     /// Whether an address is one of this host. `None` if the system does not tell.
     fn has(&self, ip: IpAddr) -> Option<bool>;
     /// How long to wait for look-ups.
     fn look_up_limit(&self) -> Duration;
-    /// Looks up the addresses of a seed until then. They come through the channel.
+    /// Looks up the addresses of a seed, until `until` at most. The result comes through the channel.
     fn look_up(&self, seed: &str, until: Instant) -> Receiver<io::Result<Vec<SocketAddr>>>;
 }
 
@@ -68,7 +68,7 @@ impl Host for System {
 
     fn has(&self, ip: IpAddr) -> Option<bool> {
         let binds = |ip| UdpSocket::bind((ip, 0));
-        // Hosts that share an address often allow sockets to be bound to any (`ip_nonlocal_bind`).
+        // Hosts that share an address often allow sockets to be bound to any address (`ip_nonlocal_bind`).
         let binds_any =
             || ANYWHERE.iter().any(|other| other.is_ipv4() == ip.is_ipv4() && binds(*other).is_ok());
         match binds(ip) {
@@ -146,13 +146,13 @@ pub(super) fn check_name_bound(config: &GossipConfig, to: IpAddr) -> Result<(), 
     Ok(())
 }
 
-/// Whether a node that is bound there can send to an address: from loopback it reaches no other host.
+/// Whether a node that is bound to `bound` can send to an address: from loopback it reaches no other host.
 pub(super) fn is_reached_from(bound: IpAddr, to: IpAddr, host: &dyn Host) -> bool {
     !bound.is_loopback() || to.is_loopback() || host.source_toward(to) == Some(to)
 }
 
-/// The address at which members reach this host, now that the `gone` one, of which a node told them, is none of it: one that
-/// the node may have.
+/// Another address at which members reach this host, since `gone`, which the node advertised, is no longer one of this
+/// host; `allows` says which addresses the node may have.
 pub(super) fn choose_again(
     gone: IpAddr,
     members: impl IntoIterator<Item = IpAddr>,
@@ -280,7 +280,7 @@ impl Search<'_> {
         reached.filter_map(|to| self.host.source_toward(to)).find(|ip| self.fits(*ip))
     }
 
-    /// Whether members can send there: if all seeds are literal addresses, it has to be of their family.
+    /// Whether members can send to an address: if all seeds are literal addresses, it has to be of their family.
     fn fits(&self, ip: IpAddr) -> bool {
         let is_spoken = self.seeds.elsewhere().any(|seed| seed.is_ipv4() == ip.is_ipv4());
         self.family.reaches(ip)

@@ -60,7 +60,7 @@ fn advertised(host: &Fake, bind: &str, seeds: &[&str]) -> String {
     chosen.map_or_else(|error| error.to_string(), |addr| addr.ip().to_string())
 }
 
-/// The usual one: an address, a default route, and its own name at 127.0.1.1 as Debian has it.
+/// The usual host: an address, a default route, and its own name at 127.0.1.1 as Debian has it.
 const USUAL: Fake = Fake {
     own: &["10.0.0.5"],
     routes: &[("", "10.0.0.5")],
@@ -175,7 +175,7 @@ fn a_dual_stack_socket_advertises_the_family_of_its_seeds() {
     assert_eq!(advertised(&BOTH, "[::]:1", &["[fd00::9]:9"]), "fd00::5");
     assert_eq!(advertised(&BOTH, "[::]:1", &["six:9"]), "fd00::5");
     assert_eq!(advertised(&BOTH, "[::]:1", &[]), "10.0.0.5");
-    // Its members cannot send to an address of the other family.
+    // Members of the seed's cluster cannot send to an address of the other family.
     const HALF: Fake = Fake { own: &["10.0.0.5", "10.1.0.5"], routes: &[("", "10.0.0.5")], names: &[] };
     assert!(advertised(&HALF, "[::]:1", &["[fd00::9]:9"]).contains("`advertise` is needed"));
 }

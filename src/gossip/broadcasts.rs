@@ -99,9 +99,10 @@ impl Gossip {
     /// ```
     ///
     /// # Errors
-    /// Nothing was sent: [`Error::Busy`] if that is too often, [`Error::TooLarge`], [`Error::Invalid`] if `topic` has not 1
-    /// to 64 bytes or has characters that break or disguise a line (control characters, line separators, changes of
-    /// direction); [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has left or ended.
+    /// Nothing was sent: [`Error::Busy`] if broadcasts come too often, [`Error::TooLarge`], [`Error::Invalid`] if
+    /// `topic` has not 1 to 64 bytes or has characters that break or disguise a line (control characters, line
+    /// separators, changes of direction); [`Error::Left`], [`Error::Stopped`] or [`Error::Panicked`] if this node has
+    /// left or ended.
     pub fn broadcast(&self, topic: &str, payload: impl AsRef<[u8]>) -> Result<BroadcastId, Error> {
         self.broadcast_flagged(topic, payload.as_ref(), 0)
     }

@@ -26,10 +26,10 @@ use crate::{
     swim::{Config, Destination, Output, Time},
 };
 
-/// Bytes of datagrams that are taken in before the outputs are drained; a datagram counts as 1 KiB at least. It bounds the
-/// events that one batch can cause.
+/// Bytes of datagrams that are taken in before the outputs are drained; a datagram counts as 1 KiB at least. This
+/// bounds the events that one batch can cause.
 const MAX_TAKEN: usize = 1 << 16;
-/// Such batches before the timers that are due fire.
+/// Batches that are taken in before the timers that are due fire.
 const MAX_TURNS: usize = 64;
 /// Datagrams encoded under one lock.
 const MAX_BATCH: usize = 64;

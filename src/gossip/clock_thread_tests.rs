@@ -94,7 +94,7 @@ fn packet_of<T: Body>(message: &T) -> Vec<u8> {
     bytes
 }
 
-/// The sequence numbers of the pings that arrived here.
+/// The sequence numbers of the pings that arrived at this socket.
 fn pinged(socket: &UdpSocket) -> Vec<u32> {
     let (mut buffer, mut pings) = ([0; 2048], Vec::new());
     while let Ok(len) = socket.recv(&mut buffer) {
@@ -226,8 +226,8 @@ fn hung_seeds_do_not_keep_the_stream_of_a_probe_waiting() {
     let _ = bench.running.abort();
 }
 
-/// Another process claims the names of members, which are then asked. Members that keep their question open for long give it
-/// up for others, but they keep their names.
+/// Another process claims the names of members, so the node asks these members. A question that stays open for long is
+/// given up for others, but its member keeps the name.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_question_that_gave_way_to_others_is_no_verdict() {
@@ -344,7 +344,7 @@ fn a_panic_in_a_call_ends_the_node_and_reaches_the_caller() {
     assert!(bench.node().command(|node, _| node.live()) == 1, "what it knew can be read");
 }
 
-/// A sealed packet is then no longer than the configuration allows.
+/// With this overhead a sealed packet is no longer than the configuration allows.
 #[cfg(feature = "encryption")]
 #[test]
 fn the_overhead_is_the_length_that_sealing_adds() {
@@ -417,7 +417,7 @@ fn a_caller_that_resets_its_stream_was_not_too_slow() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let caller = socket2::Socket::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
     let (socket, _) = listener.accept().unwrap();
-    // Then the system resets the connection.
+    // With this option the system resets the connection when the socket is closed.
     caller.set_linger(Some(Duration::ZERO)).unwrap();
     drop(caller);
     let deadline = Deadline::after(&bench.node().stop, LONG);

@@ -60,7 +60,8 @@ mod unix {
             Ok(Self { child, output, ended: false })
         }
 
-        /// Its output, once it has ended. If there is an error before, it is killed with its process group.
+        /// The output of the command, once it has ended. On an error before that, the command is killed with its
+        /// process group.
         pub(super) fn finish(
             mut self,
             limit: Duration,
@@ -116,7 +117,7 @@ mod unix {
             Ok(text)
         }
 
-        /// Whether it has ended successfully; a failure is an error.
+        /// Whether the command has ended; its failure is an error.
         fn has_ended(&mut self) -> io::Result<bool> {
             match self.child.try_wait() {
                 Ok(None) => Ok(false),
@@ -141,7 +142,7 @@ mod unix {
                 return Ok(());
             }
             // The standard library cannot kill a process group. A shell can, without a program `kill`, which images of
-            // containers may lack. With `--` dash and BusyBox understand it differently.
+            // containers may lack. dash and BusyBox understand `--` differently here.
             let killer = shell(&format!("kill -KILL -{}", self.child.id())).spawn();
             // Where SIGCHLD is ignored, the result is not known.
             let has_failed = killer.map(|mut killer| killer.wait().is_ok_and(|status| !status.success()));
@@ -176,7 +177,7 @@ mod tests {
     #[test]
     fn the_output_of_a_command_is_returned() {
         assert_eq!(run("echo db-1; echo db-2", &|| false).unwrap(), b"db-1\ndb-2\n");
-        // A process that it left behind keeps its output open.
+        // A process that the command left behind keeps its output open.
         assert_eq!(run("sleep 30 & echo db", &|| false).unwrap(), b"db\n");
     }
 

@@ -69,10 +69,10 @@ pub struct GossipConfig {
     ///   Link-local addresses cannot be dialed without a zone, and are refused;
     /// - `dns+host:port` or `dns+host`: the A and AAAA records of a name, and `dnssrv+_service._tcp.domain`: its SRV
     ///   records, with their ports (feature `dns-client`, as in [`DnsDiscovery`](crate::DnsDiscovery));
-    /// - `file:/path`: a file with seeds of the kinds above, one a line, at most 1,024 in 64 KiB; `#` begins a comment. The
-    ///   path contains a `/`. It is read again each time, and may be missing until then. Replace it by renaming another over
-    ///   it: a reader may meet one that is written in place half done. One that does not end with a newline is read once it has
-    ///   not changed for a second;
+    /// - `file:/path`: a file with seeds of the kinds above, one a line, at most 1,024 in 64 KiB; `#` begins a comment.
+    ///   The path contains a `/`. The file is read again each time, and may be missing until then. Replace it by
+    ///   renaming another file over it: a file that is written in place may be read half written. A file that does not
+    ///   end with a newline is read once it has not changed for a second;
     /// - `exec:command`: the same from the output of a command, run by `sh -c` (Unix only). After 10 s, or when the node
     ///   stops, it is killed with its process group; its standard error is dropped. Anybody who can set this field can run
     ///   any program as this process's user.
@@ -81,9 +81,9 @@ pub struct GossipConfig {
     /// tried at once, and more while none answers, up to 24 at a time (after RFC 8305). A seed that cannot be used is warned
     /// of in the log, at once and then less and less often.
     ///
-    /// Names without a prefix are looked up by the system's resolver, which cannot be interrupted. A stop waits for a look-up
-    /// that is in progress. A start that needs some to find the advertised address waits for 11 s; those in progress then
-    /// end by themselves.
+    /// Names without a prefix are looked up by the system's resolver, which cannot be interrupted. A stop waits for a
+    /// look-up that is in progress. A start that needs look-ups to find the advertised address waits for them for 11 s
+    /// at most; look-ups that are in progress then end by themselves.
     pub seeds: Vec<String>,
 
     /// The tags of this node, which all members see. Defaults to none.
@@ -129,7 +129,7 @@ pub struct GossipConfig {
     /// drops datagrams in bursts; a larger one takes kernel memory. Defaults to 4 MiB.
     pub recv_buffer: usize,
 
-    /// The prefix of the environment variables that it was made from, if it was.
+    /// The prefix of the environment variables that this configuration was made from, if it was.
     pub(super) env_prefix: Option<String>,
 }
 
@@ -327,7 +327,7 @@ impl GossipConfig {
         bind.map_or(Ok(()), |ip| self.check_family(ip, Family::of_bind(ip)))
     }
 
-    /// Checks that sockets bound there reach the address family, IPv4 or IPv6, of `advertise` and of a seed.
+    /// Checks that sockets bound to `bind` reach the address family, IPv4 or IPv6, of `advertise` and of a seed.
     pub(super) fn check_family(&self, bind: IpAddr, family: Family) -> Result<(), Error> {
         let advertise = self.advertise.as_ref().and_then(|advertise| advertise.literal(0));
         if let Some(addr) = advertise.filter(|addr| !family.reaches(addr.ip())) {
@@ -347,7 +347,7 @@ impl GossipConfig {
     }
 }
 
-/// Checks that a socket can be bound there, and that others can send to it.
+/// Checks that a socket can be bound to an address, and that others can send to it.
 pub(super) fn check_bind(ip: IpAddr) -> Result<(), Error> {
     match problem_of(ip).filter(|_| !ip.is_unspecified()) {
         Some(problem) => Err(Error::config(
@@ -358,7 +358,7 @@ pub(super) fn check_bind(ip: IpAddr) -> Result<(), Error> {
     }
 }
 
-/// Checks that others can send there.
+/// Checks that others can send to an address.
 pub(super) fn check_advertise(ip: IpAddr) -> Result<(), Error> {
     match problem_of(ip) {
         Some(problem) => {

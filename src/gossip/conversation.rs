@@ -34,9 +34,9 @@ pub(super) struct Conversations {
 /// The other side of a stream, and which of the two opened it.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Other {
-    /// This node opened it towards that address.
+    /// This node opened the stream towards that address.
     Called(SocketAddr),
-    /// It was opened from there.
+    /// The other side opened the stream, from that address.
     Caller(SocketAddr),
 }
 

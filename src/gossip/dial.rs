@@ -52,9 +52,9 @@ pub(super) struct Dial {
 }
 
 impl Dial {
-    /// Where datagrams are smaller than by default, segments are so too: what is larger vanishes on some path.
+    /// Where datagrams are smaller than by default, segments are so too: a path drops packets that are larger.
     pub(super) fn new(bound: SocketAddr, max_datagram: usize) -> Self {
-        /// The header of TCP is longer than that of UDP by this.
+        /// The header of TCP is longer than that of UDP by this many bytes.
         const LONGER: usize = 12;
         let is_less = max_datagram < Config::lan("").max_datagram;
         let mss = is_less.then(|| max_datagram.saturating_sub(LONGER) as u32);
@@ -65,7 +65,7 @@ impl Dial {
 /// The source address of a node's streams, from where it is bound: others know members by their addresses.
 fn source_of(bound: SocketAddr) -> Option<SocketAddr> {
     let mut source = match bound.ip().to_canonical() {
-        // It may have a scope.
+        // An IPv6 address may have a scope.
         IpAddr::V6(_) => bound,
         ip => SocketAddr::new(ip, 0),
     };
@@ -92,7 +92,8 @@ impl Connecting {
         Ok(Self { dial, addr, sockets: vec![begin_connect(dial, addr)?], begun: now() })
     }
 
-    /// The socket that is connected by now, if one is. What one of them is told holds for all.
+    /// The socket that is connected by now, if one is. An error of one socket ends the attempt, as all have the same
+    /// address.
     pub(super) fn poll(&mut self) -> io::Result<Option<TcpStream>> {
         for at in 0..self.sockets.len() {
             if is_connected(&self.sockets[at])? {
@@ -104,7 +105,7 @@ impl Connecting {
         if self.sockets.len() < MAX_HANDSHAKES && now().saturating_duration_since(self.begun) >= ATTEMPT_DELAY
         {
             self.begun = now();
-            // Without it, the others go on.
+            // If another handshake cannot begin, the others go on.
             self.sockets.extend(begin_connect(self.dial, self.addr).ok());
         }
         Ok(None)
@@ -157,7 +158,7 @@ fn outgoing(dial: Dial, addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     if let Some(mss) = dial.mss {
-        // Without it, a path that is wide enough is as good.
+        // Without a limit, paths that carry larger segments still work.
         let _ = limit_segments(&socket, mss);
     }
     if let Some(source) = dial.source.filter(|source| source.is_ipv4() == addr.is_ipv4()) {
@@ -217,7 +218,7 @@ mod tests {
         listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         listener.listen(0).unwrap();
         let addr = listener.local_addr().unwrap().as_socket().unwrap();
-        // Whatever comes behind it is dropped, as its queue is full then.
+        // The system drops further handshakes, as the listener's queue is full then.
         let first = TcpStream::connect(addr).unwrap();
         let mut connecting = Connecting::begin(Dial::default(), addr).ok().unwrap();
         let deadline = now() + Duration::from_secs(60);

@@ -229,7 +229,7 @@ impl Directory {
         self.state.write()
     }
 
-    /// The members, and those that they replace, which the caller drops once the state is unlocked.
+    /// The members, and the copy that they replace, which the caller drops once the state is unlocked.
     fn members_of(&self, state: &State) -> (Members, Option<Members>) {
         self.latest.get_or_make(state.version, || Members::of(&self.own, &state.by_name))
     }

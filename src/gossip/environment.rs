@@ -169,7 +169,7 @@ mod tests {
         })
     }
 
-    /// A secret that was not mounted must not open the cluster.
+    /// If the secret with the key was not mounted, the node must not run without encryption.
     #[cfg(feature = "encryption")]
     #[test]
     fn encryption_without_a_key_is_refused() {

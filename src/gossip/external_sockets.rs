@@ -11,8 +11,8 @@ use socket2::{SockRef, Type};
 use super::family::Family;
 use crate::Error;
 
-/// The longest wait for a connection, on Linux: the end of the node does not shut the listener down, and elsewhere a connection
-/// wakes the thread that waits.
+/// The longest wait for a connection, a limit that only Linux applies: the end of the node does not shut the listener
+/// down, but wakes the waiting thread by a connection.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// The address that both sockets are bound to, and their address family. Makes them blocking.
@@ -64,7 +64,8 @@ fn check_listening(tcp: &SockRef<'_>) -> Result<(), Error> {
     }
 }
 
-/// Other systems do not report it; there, a socket that does not listen fails when streams are to be accepted.
+/// Other systems do not report whether a socket listens; there, one that does not fails when streams are to be
+/// accepted.
 #[cfg(not(any(target_os = "android", target_os = "freebsd", target_os = "fuchsia", target_os = "linux")))]
 fn check_listening(_: &SockRef<'_>) -> Result<(), Error> {
     Ok(())

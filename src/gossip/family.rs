@@ -25,7 +25,7 @@ impl Family {
         }
     }
 
-    /// Whether it can send to an address.
+    /// Whether a socket of this family can send to an address.
     pub(super) fn reaches(self, to: IpAddr) -> bool {
         match self {
             Self::V4 => to.to_canonical().is_ipv4(),

@@ -42,7 +42,8 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct FlightRecorder {
     node: Arc<SharedNode>,
     counters: Arc<Counters>,
-    /// Locked while the node's recording is changed, so that both belong to the same file; never while waiting for a disk.
+    /// Locked while the node's recording is changed, so that the node writes to this file; never while waiting for a
+    /// disk.
     open: Mutex<Option<Open>>,
 }
 
@@ -141,7 +142,7 @@ impl Open {
         }
         drop(self.chunks);
         if self.ended.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected) {
-            // Its panic, if any, was caught and logged.
+            // A panic of the thread, if any, was caught and logged.
             let _ = self.thread.join();
         }
     }
@@ -288,7 +289,7 @@ mod tests {
         drop(disk);
     }
 
-    /// With a second for each chunk it would take minutes.
+    /// With a wait of a second for each chunk the end would take minutes.
     #[test]
     fn the_end_of_a_node_waits_once_for_a_disk_that_hangs() {
         let running = node();

@@ -21,7 +21,7 @@ pub(super) struct FramedStream<'a> {
 }
 
 impl<'a> FramedStream<'a> {
-    /// For the side that opened the stream, which is sealed if this node seals what it sends.
+    /// The stream of the side that opened it, sealed if this node seals what it sends.
     pub(super) fn open(socket: TcpStream, deadline: Deadline<'a>, secrets: &Secrets) -> io::Result<Self> {
         if secrets.seals() {
             return Self::open_sealed(socket, deadline, secrets, Purpose::Members);
@@ -29,7 +29,7 @@ impl<'a> FramedStream<'a> {
         Ok(Self { socket: TimedSocket::new(socket, deadline)?, seal: None, prefix: None })
     }
 
-    /// The same, but always sealed.
+    /// As [`open`](Self::open), but always sealed.
     pub(super) fn open_sealed(
         socket: TcpStream,
         deadline: Deadline<'a>,
@@ -41,7 +41,7 @@ impl<'a> FramedStream<'a> {
         Ok(Self { socket, seal, prefix: None })
     }
 
-    /// For the other side.
+    /// The stream of the side that accepted it.
     pub(super) fn answer(socket: TcpStream, deadline: Deadline<'a>, secrets: &Secrets) -> io::Result<Self> {
         let mut socket = TimedSocket::new(socket, deadline)?;
         let mut first = [0; frame::PREFIX];

@@ -331,7 +331,7 @@ impl Gossip {
         let deadline = blocking::now().checked_add(limit);
         let mut count = members.live().count();
         while count < live {
-            // None: the deadline would be later than an `Instant` can be.
+            // `None` if the deadline would be later than an `Instant` can be.
             let left = deadline
                 .map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(blocking::now()));
             match events.recv_timeout(left) {
@@ -448,7 +448,7 @@ impl GossipBuilder {
         self.start_once()
     }
 
-    /// The same for an owner that keeps the subscription to the events.
+    /// As [`start`](Self::start), for an owner that keeps the subscription to the events.
     pub(crate) fn start_once(&mut self) -> Result<Gossip, Error> {
         Ok(Gossip { running: Arc::new(self.run()?) })
     }

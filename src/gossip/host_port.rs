@@ -60,7 +60,7 @@ impl HostPort {
         }
     }
 
-    /// All its addresses. May block on the resolver.
+    /// All addresses of this text. May block on the resolver.
     pub(super) fn resolve(&self, field: &'static str, default_port: u16) -> Result<Vec<SocketAddr>, Error> {
         match self.parse(default_port).map_err(|problem| self.malformed(field, &problem))? {
             (Host::Ip(ip), port) => Ok(vec![SocketAddr::new(ip, port)]),
@@ -116,7 +116,7 @@ impl HostPort {
 fn canonical(addr: SocketAddr) -> SocketAddr {
     match addr.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, addr.port()),
-        // It may have a scope.
+        // An IPv6 address may have a scope.
         IpAddr::V6(_) => addr,
     }
 }

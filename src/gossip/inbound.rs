@@ -75,7 +75,7 @@ impl Inbound {
                 // A signal arrived, or the caller has closed the stream.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
-                // Nobody called for a while. Others who hold the socket may have made it one that never waits.
+                // No peer opened a stream for a while, or another holder of the socket has made it non-blocking.
                 Err(error) if is_nothing(&error) => _ = node.stop.wait(ACCEPT_PAUSE),
                 Err(error) => {
                     let fields: [Field<'_>; 2] = [("error", &error), ("node", &node.name)];
@@ -168,7 +168,7 @@ impl Inbound {
         });
     }
 
-    /// With less time while other exchanges wait in the same pool.
+    /// Runs an exchange, with less time while others wait in the same pool.
     fn answer(
         &self,
         stream: StreamId,

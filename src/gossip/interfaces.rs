@@ -68,7 +68,7 @@ fn listed(found: std::io::Result<Vec<if_addrs::Interface>>) -> Vec<(String, IpAd
         .collect()
 }
 
-/// Without names of interfaces.
+/// Each address, without names of interfaces.
 #[cfg(all(not(feature = "interfaces"), target_os = "linux"))]
 fn all() -> Vec<(String, IpAddr)> {
     let read = |file| std::fs::read_to_string(file).unwrap_or_default();

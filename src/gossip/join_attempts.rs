@@ -39,7 +39,7 @@ pub(super) struct JoinAttempts {
 #[derive(Debug, Default)]
 struct Queued {
     new: Vec<Outgoing>,
-    /// Whether there is a thread that will take them.
+    /// Whether there is a thread that will take the new attempts.
     runs: bool,
 }
 
@@ -66,7 +66,7 @@ impl JoinAttempts {
             mem::replace(&mut queued.runs, true)
         };
         if runs {
-            // If there is a token already, it is enough.
+            // One token is enough.
             let _ = self.wake.0.try_send(());
             return;
         }
@@ -79,7 +79,7 @@ impl JoinAttempts {
         });
     }
 
-    /// No thread can be started for them.
+    /// Fails the new attempts, since no thread can be started for them.
     fn call_off(&self) {
         let Queued { new, .. } = mem::take(&mut *self.queued.lock());
         for attempt in new {

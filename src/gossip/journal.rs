@@ -1,7 +1,7 @@
 //! The log lines about members and about the node itself: decides which line is due, from the events of the core and its
 //! vitals.
 //!
-//! The clock thread owns it, so it needs no lock. It decides, and leaves the writing to a [`Sink`].
+//! The clock thread owns the journal, so it needs no lock. The journal decides, and leaves the writing to a [`Sink`].
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
 
 /// The awareness at and above which the node's own health is bad: its probes take four times as long as with a score of 0.
 pub(super) const BAD_SCORE: u32 = 3;
-/// For how many probe intervals its health must be bad before that is logged.
+/// For how many probe intervals the node's health must be bad before it is logged.
 pub(super) const BAD_INTERVALS: u32 = 10;
 
 #[derive(Debug)]
@@ -195,7 +195,7 @@ struct HealthWatch {
     patience: Duration,
     /// The time since which the score is high.
     high: Option<Time>,
-    /// The same time at the last log line about it.
+    /// The value of `high` at the last log line about it.
     told: Option<Time>,
 }
 

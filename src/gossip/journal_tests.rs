@@ -263,7 +263,7 @@ fn a_member_that_flaps_has_a_few_lines_a_minute_and_one_that_says_how_it_ended()
     assert_eq!(bench.lines().len(), 1, "a new minute");
 }
 
-/// Its minute ends between two ticks of the common window: the counted changes are not lost.
+/// The member's minute ends between two ticks of the common window: the counted changes are not lost.
 #[test]
 fn every_change_of_a_member_that_never_rests_is_counted_in_a_line() {
     let mut bench = Bench::new();

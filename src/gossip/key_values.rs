@@ -18,9 +18,9 @@ const KEY: &str = "key";
 /// Each node owns a small map: it alone writes the map, and every member reads it. It is for facts about a member that tags
 /// are too small for: shards, weights, counters, a configuration that is pushed.
 impl Gossip {
-    /// Sets a key of this node's own map, and returns the number of this change in this life of the node. It spreads to all
-    /// members within a few gossip rounds; a member that is cut off meanwhile receives it later. After a restart of the node
-    /// the map is empty.
+    /// Sets a key of this node's own map, and returns the number of this change in this life of the node. The change
+    /// spreads to all members within a few gossip rounds; a member that is cut off meanwhile receives it later. After a
+    /// restart of the node the map is empty.
     ///
     /// ```
     /// use syncswim::{Gossip, GossipConfig};

@@ -13,21 +13,22 @@ use crate::swim::{Config, Time};
 
 /// The time between two checks.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// Checks in a row that do not find the address, after which another is advertised: when a switch or a lease is renewed, it
-/// is gone for a moment.
+/// Checks in a row that do not find the address, after which another is advertised: while a network interface or a
+/// lease is renewed, the address is gone for a moment.
 const PATIENCE: u32 = 3;
 
 /// The advertised address.
 #[derive(Debug)]
 pub(super) struct OwnAddress {
     addr: SocketAddr,
-    /// The one of the start, to which the node returns.
+    /// The address of the start, to which the node returns.
     first: IpAddr,
-    /// Whether it was one of this host. One that is mapped to this host never is.
+    /// Whether the address was ever one of this host. An address that is translated to this host never is.
     was_here: bool,
-    /// Whether another is advertised once it is gone: the node chose it, and its sockets are bound to all.
+    /// Whether another address is advertised once this one is gone: the node chose it, and its sockets are bound to
+    /// all.
     follows: bool,
-    /// Checks in a row that did not find it.
+    /// Checks in a row that did not find the address.
     missed: u32,
     next: Time,
 }
@@ -57,7 +58,7 @@ impl OwnAddress {
         }
     }
 
-    /// Whether the host has the address, if that is known and if it ever had it.
+    /// Whether the host has the address; `None` if that is not known, or if it never had it.
     fn look(&mut self, host: &dyn Host) -> Option<bool> {
         let present = host.has(self.addr.ip())?;
         self.was_here |= present;
@@ -65,7 +66,7 @@ impl OwnAddress {
         self.was_here.then_some(present)
     }
 
-    /// Takes another address, if there is a reason and one that is allowed. Returns whether it did.
+    /// Takes another address, if there is a reason and an allowed one. Returns whether it did.
     fn follow<M: IntoIterator<Item = IpAddr>>(
         &mut self,
         members: impl FnOnce() -> M,

@@ -41,7 +41,7 @@ fn chosen(addr: &str) -> OwnAddress {
     OwnAddress::new(SocketAddr::new(addr.parse().unwrap(), 7946), true)
 }
 
-/// What is known of the address, and the one that is advertised afterwards.
+/// Whether the host has the address, as far as it is known, and the address that is advertised after the check.
 fn check(own: &mut OwnAddress, host: &Fake) -> (Option<bool>, String) {
     let present = own.look(host);
     own.follow(Vec::new, |ip| ip != IpAddr::from([10, 66, 0, 1]), host);

@@ -119,7 +119,7 @@ impl Pace {
         }
     }
 
-    /// Writes all of them now, since the node ends.
+    /// Writes the lines for all withheld changes now, since the node ends.
     pub(super) fn finish(&mut self, now: Time, node: &str, sink: &mut impl Sink) {
         self.sum_up(now.since(self.began), node, sink);
         self.tell_unsettled(now, Duration::ZERO, node, sink);

@@ -61,7 +61,7 @@ impl PeerClock {
         self.heard = now;
     }
 
-    /// How many milliseconds it is ahead of this node's clock; `None` before the second span.
+    /// How many milliseconds the member's clock is ahead of this node's; `None` before the second span.
     fn ahead(&self) -> Option<i64> {
         self.before.map(|before| before.max(self.ahead))
     }

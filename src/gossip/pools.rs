@@ -15,16 +15,16 @@ const CALLERS: Limits = Limits { threads: 3, waiting: 40, recalls: true };
 const ANSWERS: Limits = Limits { threads: 4, waiting: 40, recalls: true };
 const URGENT: Limits = Limits { threads: 3, waiting: 16, recalls: true };
 const QUESTIONS: Limits = Limits { threads: 4, waiting: 6, recalls: true };
-/// An exchange that this node began is not given up for another of its own.
+/// Exchanges that this node began. None is given up for another of this node.
 const EXCHANGES: Limits = Limits { threads: 3, waiting: 16, recalls: false };
 /// Messages and data in streams of this node. None is given up for another, since a caller waits for it.
 const DATA: Limits = Limits { threads: 4, waiting: 16, recalls: false };
-/// The same in streams of others. The pools are separate: two nodes that wait for each other's answers must not hold the
-/// threads that these answers need.
+/// Messages and data in streams of others. The pools are separate: two nodes that wait for each other's answers must
+/// not hold the threads that these answers need.
 const DATA_ANSWERS: Limits = Limits { threads: 4, waiting: 16, recalls: true };
 /// Look-ups block on the system's resolver, some for half a minute: those that are stuck must not keep another waiting.
 const NAMES: Limits = Limits { threads: 32, waiting: 1024, recalls: false };
-/// One thread has all of them.
+/// One thread runs all join attempts.
 const JOINS: Limits = Limits { threads: 1, waiting: 1, recalls: false };
 
 // The two to four threads that are not workers are not counted.

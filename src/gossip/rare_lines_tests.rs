@@ -50,7 +50,7 @@ fn a_stream_that_cannot_be_accepted() {
     });
 }
 
-/// A chunk ends it: one that is too large for a file of 1 MiB, or none because the node's state is too large.
+/// A chunk ends the recording: it is too large for a file of 1 MiB, or empty because the node's state is too large.
 fn a_recording_that_ends_by_itself(len: usize) {
     let (chunks, written) = bounded(1);
     chunks.send(Chunk { segment: 0, index: 0, bytes: vec![0; len] }).unwrap();
@@ -96,7 +96,7 @@ fn a_stream_that_cannot_be_accepted_is_a_line() {
     assert_eq!(lines(a_stream_that_cannot_be_accepted), [expected]);
 }
 
-/// On other systems nothing is said of a datagram that nobody takes.
+/// Other systems do not report that nobody takes a datagram.
 #[cfg(target_os = "linux")]
 mod refused {
     use super::*;
@@ -125,7 +125,7 @@ mod refused {
         assert_eq!(lines(turn).last(), Some(&format!("receive failed {REFUSED} node=me")));
     }
 
-    /// The lines of a node that answers a ping from there.
+    /// The lines of a node that answers a ping from `from`.
     fn lines_of_an_answer(from: SocketAddr, prepare: impl FnOnce(&Udp)) -> Vec<String> {
         let (running, Threads { mut clock, udp, .. }) = node();
         let mut ping = Vec::new();
@@ -188,7 +188,7 @@ mod sealed {
         (ring, Secrets::of(&config, &Arc::new(Counters::default())))
     }
 
-    /// A step that a member asks for by stream.
+    /// A step of a key change that a member asks for by stream.
     fn change(secrets: &Secrets, step: u8, key: &[u8]) {
         let mut frame = Vec::new();
         let mut writer = Writer::new(&mut frame, Header::anonymous(secrets.mark()), 1400);

@@ -144,7 +144,7 @@ pub enum RotateProblem {
 }
 
 impl RotateProblem {
-    /// The form in which two of them are compared: an error of the system counts as its text, as in serde.
+    /// The form in which two problems are compared: an error of the system counts as its text, as in serde.
     fn compared(&self) -> (u8, Cow<'_, str>) {
         match self {
             Self::Stream { source } => (0, source.to_string().into()),

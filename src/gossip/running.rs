@@ -56,13 +56,13 @@ pub(super) struct Running {
     pub(super) talk: Arc<Conversations>,
     pub(super) seeds: Arc<SeedLookup>,
     pub(super) config: Arc<Config>,
-    /// The address where it listens.
+    /// The address where the node listens.
     pub(super) bound: SocketAddr,
     pub(super) seeds_tried: Receiver<JoinResult>,
     pub(super) recorder: FlightRecorder,
     state: StateKeeper,
     pools: Pools,
-    /// `None` once a caller waits for their end.
+    /// `None` once a caller waits for the end of the threads.
     threads: Mutex<Option<Vec<JoinHandle<()>>>>,
     /// Raised once all threads have ended.
     gone: Stop,
@@ -296,7 +296,7 @@ impl Running {
 
     fn join_threads(&self, threads: Vec<JoinHandle<()>>) {
         for thread in threads {
-            // Its panic, if any, was caught and stored.
+            // A panic of the thread, if any, was caught and stored.
             let _ = thread.join();
         }
         self.recorder.stop();
@@ -335,7 +335,8 @@ fn check_own_network(swim: &Config, advertise: SocketAddr) -> Result<(), Error> 
     Ok(())
 }
 
-/// Anybody who can send to this node can join and lie, unless it has a key or only its own host reaches it.
+/// Warns that anybody who can send to this node can join and lie, unless it requires encryption or is bound to
+/// loopback.
 fn warn_if_open(name: &str, bound: SocketAddr, secrets: &Secrets) {
     if !secrets.requires() && !bound.ip().to_canonical().is_loopback() {
         let hint = "anybody who can send there can join and lie; require encryption";

@@ -103,7 +103,7 @@ impl Secrets {
         self.finish_stream(socket, opening)
     }
 
-    /// The first half of it, which does not wait for the other side.
+    /// The first half of this agreement, which does not wait for the other side.
     pub(super) fn begin_stream(&self, socket: &mut impl Write, purpose: Purpose) -> io::Result<Opening> {
         let key = self.ring().map_err(io::Error::other)?.primary();
         let ours = self.greet(socket, &key, purpose)?;
@@ -205,11 +205,11 @@ impl StreamSeal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dropped {
     Mismatch(Mismatch),
-    /// It is genuine, but its time of sending differs by this much from this node's clock.
+    /// The datagram is genuine, but its time of sending differs by this much from this node's clock.
     Stale {
         off_ms: u64,
     },
-    /// It is not genuine, or a replay.
+    /// The datagram is not genuine, or a replay.
     Forged,
 }
 
@@ -264,7 +264,7 @@ impl DatagramSeal {
         Ok(Self { counters, sealing: Some(sealing) })
     }
 
-    /// Makes it read another wall clock.
+    /// Makes the seal read another wall clock.
     #[cfg(test)]
     pub(super) fn read_wall(&mut self, wall: fn() -> u64) {
         self.sealing.as_mut().expect("it has a keyring").wall = wall;

@@ -74,7 +74,7 @@ impl<'a> Seed<'a> {
         }
     }
 
-    /// Its addresses now; those without a port get `default_port`. May block for long.
+    /// The addresses of the seed now; those without a port get `default_port`. May block for long.
     pub(super) fn resolve(&self, default_port: u16, is_stopped: &dyn Fn() -> bool) -> io::Result<Resolved> {
         match self {
             Self::Target(target) => {
@@ -93,7 +93,7 @@ impl<'a> Seed<'a> {
         }
     }
 
-    /// What an operator can do if it does not resolve.
+    /// What an operator can do if the seed does not resolve.
     pub(super) fn advice(&self) -> &'static str {
         match self {
             Self::Target(_) => "check the spelling and the resolver, or give an address",
@@ -124,8 +124,8 @@ fn is_port(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The content of a file. One that ends within a line may be half written, and a part of an address can be an address, too:
-/// it is read once it has not changed for a second.
+/// The content of a file. A file that ends within a line may be half written, and a part of an address can be an
+/// address, too: such a file is read once it has not changed for a second.
 fn read(path: &str, is_stopped: &dyn Fn() -> bool) -> io::Result<Vec<u8>> {
     let end = now().checked_add(2 * SETTLED);
     loop {
@@ -149,7 +149,7 @@ fn read(path: &str, is_stopped: &dyn Fn() -> bool) -> io::Result<Vec<u8>> {
 }
 
 fn has_settled(file: &File) -> bool {
-    // Files may come from hosts with another time. Where no time is known, none is waited for.
+    // The file may come from a host with another clock. A file whose time is not known is read at once.
     file.metadata()
         .and_then(|data| data.modified())
         .map_or(true, |changed| changed.elapsed().unwrap_or_else(|ahead| ahead.duration()) >= SETTLED)

@@ -99,7 +99,8 @@ impl SharedNode {
         self.call(|endpoint, now| act(&mut endpoint.node, now))
     }
 
-    /// As [`drive`](Self::drive), for a caller's thread, likewise.
+    /// As [`drive`](Self::drive), for a caller's thread, with the same effect of a panic as in
+    /// [`command`](Self::command).
     pub(super) fn call<R>(&self, act: impl FnOnce(&mut Endpoint, Time) -> R) -> R {
         catch_unwind(AssertUnwindSafe(|| self.drive(act))).unwrap_or_else(|panic| {
             self.fail("caller", &*panic);

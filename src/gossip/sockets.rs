@@ -152,8 +152,8 @@ fn refuse_broadcast(field: &'static str, addr: SocketAddr) -> Result<(), Error> 
 /// shut down gives no source address, but the standard library would read one. So [`receive`](Self::receive) waits without
 /// asking for the source, and a shutdown and [`drain`](Self::drain), which asks for it, exclude each other.
 ///
-/// One that the program provided is not shut down: that would end it for all who hold a descriptor of it, such as a service
-/// manager that hands it to the next process. A wait ends by the wake-up, or after a second.
+/// A socket that the program provided is not shut down: that would end it for all who hold a descriptor of it, such as
+/// a service manager that hands it to the next process. A wait ends by the wake-up, or after a second.
 #[derive(Debug)]
 pub(super) struct Udp {
     socket: UdpSocket,
@@ -162,7 +162,7 @@ pub(super) struct Udp {
     myself: SocketAddr,
     ending: AtomicBool,
     draining: AtomicBool,
-    /// The program provided it.
+    /// Whether the program provided the socket.
     lent: bool,
 }
 
@@ -187,7 +187,7 @@ impl Udp {
         self.bound
     }
 
-    /// The IP versions that it can send to.
+    /// The IP versions that the socket can send to.
     pub(super) fn family(&self) -> Family {
         self.family
     }
@@ -261,7 +261,7 @@ impl Udp {
         result.or_else(|error| if is_nothing(&error) { Ok(false) } else { Err(error) })
     }
 
-    /// The system says of the next call that nobody listens: something was sent where nobody does.
+    /// Makes the next call fail: something was sent to an address where nobody listens.
     #[cfg(test)]
     pub(super) fn break_next_call(&self) {
         let nobody = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).unwrap();

@@ -1,8 +1,8 @@
 //! Keeps the state file of a node, on a thread of its own, `…-state`: no other thread waits for the disk.
 //!
-//! It follows the node's events as any reader does, and is notified when readers received broadcasts, so the node never
-//! waits for it. Records are written in batches. A failure is counted, logged once, and retried by writing the whole file
-//! again; the node goes on without the file.
+//! The thread follows the node's events as any reader does, and is notified when readers received broadcasts, so the
+//! node never waits for it. Records are written in batches. A failure is counted, logged once, and retried by writing
+//! the whole file again; the node goes on without the file.
 
 use std::{
     io,
@@ -36,7 +36,7 @@ use crate::{
 
 /// Records that are written together.
 const BATCH: usize = 64;
-/// How long the first of them waits for others.
+/// How long the first record of a batch waits for others.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often the thread checks that the file exists, and how long after a failure it tries again.
 const LOOK: Duration = Duration::from_secs(30);
@@ -103,7 +103,7 @@ impl StateKeeper {
         Ok(())
     }
 
-    /// The node and its events have ended: the rest of them is written. Waits for the disk, but with a limit.
+    /// The node and its events have ended: waits until the thread has written the rest, but with a limit.
     pub(super) fn finish(&self) {
         let keeping = self.running.lock().take();
         keeping.into_iter().for_each(Keeping::finish);
@@ -114,7 +114,7 @@ impl Keeping {
     /// Waits for the thread. If the disk hangs, the thread ends after its present call, and does not touch the file again.
     fn finish(self) {
         if self.ended.recv_timeout(LAST_WAIT) == Err(RecvTimeoutError::Disconnected) {
-            // Its panic, if any, was caught and logged.
+            // A panic of the thread, if any, was caught and logged.
             let _ = self.thread.join();
         } else {
             self.abandoned.stop();
@@ -193,7 +193,7 @@ impl<F: Files<File: Send> + Send + 'static> Work<F> {
     }
 }
 
-/// Waits for the next thing to do, at most so long.
+/// Waits for the next thing to do, for `wait` at most.
 fn wait_for(events: &Events, changed: &mut Receiver<()>, wait: Duration) -> Next {
     select! {
         recv(events.receiver()) -> _ => Next::TakeEvent,

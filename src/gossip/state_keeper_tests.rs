@@ -240,7 +240,7 @@ fn a_clock_that_is_behind_never_gets_into_the_file() {
     assert_eq!(epoch(&next.disk), 1_001);
 }
 
-/// The same with a node and its own clock, which is a year behind the file.
+/// A node with its own clock, which is a year behind the file.
 #[test]
 fn a_node_is_listed_with_an_epoch_beyond_its_file_s_from_the_first_moment() {
     let path = std::env::temp_dir().join(format!("syncswim-behind-{}.state", std::process::id()));

@@ -73,7 +73,8 @@ pub(super) struct Deadline<'a> {
     place: Option<&'a Place>,
     /// For an exchange that others began: when its time is over while others wait in this pool.
     pressed: Option<(Instant, &'a Workers)>,
-    /// Since when it waits for the other side's first frame, and the pool of the streams that wait for the same.
+    /// Since when the stream waits for the other side's first frame, and the pool of the streams that wait for the
+    /// same.
     first_frame: Option<(Instant, &'a Workers)>,
 }
 
@@ -82,17 +83,17 @@ impl<'a> Deadline<'a> {
         Self { stop, at: now().checked_add(timeout), place: None, pressed: None, first_frame: None }
     }
 
-    /// The same, with a place that may be recalled.
+    /// This deadline, with a place that may be recalled.
     pub(super) fn at(self, place: &'a Place) -> Self {
         Self { place: Some(place), ..self }
     }
 
-    /// The same, with less time while others wait in a pool.
+    /// This deadline, with less time while others wait in a pool.
     pub(super) fn pressed_after(self, timeout: Duration, pool: &'a Workers) -> Self {
         Self { pressed: now().checked_add(timeout).map(|at| (at, pool)), ..self }
     }
 
-    /// The same, with a few seconds until the first frame has arrived, and less while others wait in a pool.
+    /// This deadline, with a few seconds until the first frame has arrived, and less while others wait in a pool.
     pub(super) fn first_frame_soon(self, pool: &'a Workers) -> Self {
         Self { first_frame: Some((now(), pool)), ..self }
     }

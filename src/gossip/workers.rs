@@ -19,7 +19,7 @@ use crate::{
     log_line::{Topic, log},
 };
 
-/// Called once: with its place, or without one, then on the thread that notices that it gets none.
+/// A job is called once: with its place, or without one if it gets none, on the thread that notices that.
 type Job = Box<dyn FnOnce(Option<&Place>) + Send>;
 
 /// How long a thread waits for more work.

@@ -157,7 +157,7 @@ fn closing_waits_for_running_jobs_and_drops_waiting_ones() {
     let waiting = bench.hold(20, LONG);
     let workers = bench.workers.clone();
     let closing = thread::Builder::new().spawn(move || workers.close()).unwrap();
-    // Its receiver is gone once it is dropped.
+    // The job's receiver is gone once the job is dropped.
     while waiting.send(()).is_ok() {
         thread::yield_now();
     }
