@@ -5,9 +5,9 @@
 //! answers were seen to *rotate*, its absence must also be too unlikely to be chance: if each answer were a random choice of
 //! `n` of `k` known addresses, one address would be missed `m` times in a row with the probability `(1 - n/k)^m`.
 //!
-//! Answers rotate if an address that was missed comes back, or if one answer both lacks known addresses and has new ones. The
-//! latter is also what a deployment looks like that replaces all. The same few answers can be either, so what came before
-//! decides: after a long row of answers that lacked nothing they are taken to be *whole*, and new addresses beside missing ones
+//! Answers rotate if an address that was missed comes back, or if one answer both lacks known addresses and has new
+//! ones. The latter is also what a deployment looks like that replaces all addresses. So the earlier answers decide:
+//! after a long row of answers that lacked nothing they are taken to be *whole*, and new addresses beside missing ones
 //! are replacements, until an address that was missed comes back.
 
 use std::{
@@ -26,7 +26,7 @@ const UNLIKELY: f64 = 1e-6;
 /// When an address that is no longer returned has left.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rule {
-    /// After this many consecutive complete look-ups without it.
+    /// The number of consecutive complete look-ups without the address.
     pub(super) misses: u32,
     pub(super) ttl: Ttl,
 }
@@ -52,7 +52,7 @@ pub(super) struct Presence {
     vanished: BTreeSet<String>,
     /// Complete look-ups since the answers were last seen to rotate.
     since_rotation: u32,
-    /// Complete look-ups since one lacked a known address.
+    /// Complete look-ups since an answer lacked a known address.
     since_lack: u32,
     /// Whether each answer is taken to hold all addresses.
     are_whole: bool,
@@ -87,7 +87,8 @@ impl Presence {
         }
     }
 
-    /// Takes in an answer with the times to live of its records. One that may not be complete only adds addresses.
+    /// Takes in an answer with the times to live of its records. An answer that may not be complete only adds
+    /// addresses.
     pub(super) fn update(
         &mut self,
         answer: &BTreeMap<String, Option<Duration>>,
@@ -281,7 +282,7 @@ mod tests {
         for misses in 1..6 {
             let mut scenario = Scenario::new(misses, Ttl::Unlimited);
             (0..ROTATION_MEMORY).for_each(|_| scenario.look_up("a b c", true));
-            // All at once, and one by one.
+            // All addresses are replaced at once, then one by one.
             (0..misses).for_each(|_| scenario.look_up("d e f", true));
             assert_eq!(scenario.left, ["a", "b", "c"], "{misses}");
             for answer in ["e f g", "f g h"] {

@@ -206,7 +206,7 @@ impl ClusterHandle {
             let stop = &run.stop;
             let mut discovery = discovery.into_inner();
             let ended = guard(&name, || discovery.start(&membership, stop));
-            // Its sockets are released before `join` returns and the watches end.
+            // The discovery's sockets are released before `join` returns and the watches end.
             if let Err(error) = ended.and(release(&name, discovery)) {
                 run.fail(error);
             }
@@ -234,7 +234,7 @@ impl Drop for ClusterHandle {
     fn drop(&mut self) {
         self.stop();
         self.wait();
-        // The lock is released before code of the user runs, which the logger and the error's texts may be.
+        // The lock is released before code of the user runs: the logger and the texts of the error may be such code.
         let failure = self.run.failure.lock().take();
         if let Some(error) = failure {
             log(Topic::EndedBadly, &[("error", &error.report())]);

@@ -39,8 +39,8 @@ use crate::{
 /// A peer is called `10.0.0.1:7946` or `[2001:db8::1]:7946`, which can be dialed, or if no port is known `10.0.0.1` or
 /// `2001:db8::1`. (A link-local address cannot be dialed, because DNS does not tell its zone.)
 ///
-/// A look-up by the system's resolver cannot be interrupted, so a stop waits until the system answers or gives up. One by
-/// `dns+` or `dnssrv+` is interrupted, and a [`resolver`](Self::resolver) may have shorter time-outs.
+/// A look-up by the system's resolver cannot be interrupted, so a stop waits until the system answers or gives up. A
+/// look-up by `dns+` or `dnssrv+` is interrupted, and a [`resolver`](Self::resolver) may have shorter time-outs.
 ///
 /// # Examples
 ///
@@ -86,8 +86,8 @@ impl DnsDiscovery {
         Self { name: name.into(), interval, rule, servers, resolver: resolver.into() }
     }
 
-    /// The time between look-ups. If it is too short it burdens the name server; if it is too long, new peers are found late and
-    /// those that are gone stay listed. Zero is an error of the start. Defaults to 30 s.
+    /// The time between look-ups. Too short a time burdens the name server; with too long a time new peers are found
+    /// late and those that are gone stay listed. Zero is an error of the start. Defaults to 30 s.
     #[must_use]
     pub fn interval(self, interval: Duration) -> Self {
         Self { interval, ..self }
@@ -98,9 +98,10 @@ impl DnsDiscovery {
     /// every answer counts as complete, for name servers that always return all addresses. Zero is an error of the start.
     /// Defaults to 3.
     ///
-    /// Answers rotate if an address comes back that some lacked. One that has new addresses and lacks old ones counts as
-    /// rotation too, as name servers that know different parts give it; but not once 20 look-ups in a row lacked nothing.
-    /// From then on it is a deployment that replaces addresses, until one that was missed comes back.
+    /// Answers rotate if an address comes back that some lacked. An answer that has new addresses and lacks old ones
+    /// counts as rotation too, as name servers that know different parts give it; but not once 20 look-ups in a row
+    /// lacked nothing. From then on such an answer is a deployment that replaces addresses, until an address that was
+    /// missed comes back.
     #[must_use]
     pub fn misses(self, misses: u32) -> Self {
         Self { rule: Rule { misses, ..self.rule }, ..self }

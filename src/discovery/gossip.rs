@@ -311,7 +311,7 @@ impl SeedFeed {
     fn offer_to(&self, node: &Gossip) {
         while self.changes.try_recv().is_ok() {}
         let peers = self.running.membership().snapshot();
-        // Without brackets, the end of an address could be meant as a port.
+        // Without brackets, the end of an IPv6 address could be meant as a port.
         let seed = |peer: &Peer| match peer.parse::<Ipv6Addr>() {
             Ok(ip) => format!("[{ip}]"),
             Err(_) => peer.to_string(),
@@ -339,7 +339,7 @@ impl Patience {
     /// Counts the outcome of an attempt. Returns whether it was the last failure that is allowed.
     fn count_attempt(&mut self, tried: &JoinResult) -> bool {
         match tried {
-            // The node was alone, which is no failure.
+            // The node was alone: this attempt has not failed.
             Ok(0) => {}
             Ok(_) => self.joined = true,
             Err(JoinProblem::AddressUnreachable { .. }) => self.left = self.left.saturating_sub(1),

@@ -27,10 +27,10 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum PeerName {
-    /// Its address with port, which others can connect to.
+    /// The member's address with port, which others can connect to.
     #[default]
     Address,
-    /// Its name, which stays the same when it moves.
+    /// The member's name, which stays the same when the member moves.
     Name,
     /// The value of the tag with this key. A member without this tag is not a peer.
     Tag {
@@ -80,7 +80,7 @@ impl FromStr for PeerName {
 
 serde_as_text!(PeerName);
 
-/// How a member departed; `None` of a live one.
+/// How a member departed; `None` if it is live.
 pub(crate) fn departure(member: &Member) -> Option<Departure> {
     match member.state {
         MemberState::Alive | MemberState::Suspect => None,
@@ -171,7 +171,7 @@ impl<'a> PeerMap<'a> {
     fn tell(&mut self, peer: &Peer) {
         match self.peers.get(peer).copied().unwrap_or_default() {
             Counts { live: 1.., .. } => self.membership.add([peer]),
-            // It may have departed before it was ever seen as active, so this lists it in any case.
+            // The peer may have departed before it was ever seen as active, so it is listed in any case.
             Counts { failed: 1.., .. } => self.membership.list_departed(Departure::Failed, [peer]),
             Counts { listed: 1.., .. } => self.membership.list_departed(Departure::Left, [peer]),
             _ => {

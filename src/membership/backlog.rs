@@ -1,8 +1,8 @@
 //! The changes that wait for one watcher, so that a writer never waits for it.
 //!
-//! It is bounded: up to [`Limits`], changes wait one by one; all later ones are folded into one, which holds of each peer its
-//! state in the last change that waits and its state now. Peers whose state is as before drop out, so the fold is exact and
-//! never holds more than the peers that the watcher knows plus those there are.
+//! A backlog is bounded: up to [`Limits`], changes wait one by one; all later ones are folded into one, which holds of
+//! each peer its state in the last change that waits and its state now. Peers whose state is as before drop out, so the
+//! fold is exact and never holds more than the peers that the watcher knows plus those in the set now.
 
 use std::{
     collections::{BTreeMap, VecDeque, btree_map::Entry},
@@ -58,7 +58,8 @@ impl Backlog {
         }
     }
 
-    /// A change that is bigger than the limit is queued unfolded if it is alone, since folding would not make it smaller.
+    /// A change that is bigger than the limits is queued unfolded if no other waits, since folding would not make it
+    /// smaller.
     fn has_room_for(&self, change: &MembershipChange) -> bool {
         let fits =
             self.changes.len() < self.limits.changes && self.names + change.names() <= self.limits.names;

@@ -109,7 +109,7 @@ impl MembershipChange {
         self.lists().iter().map(|(_, peers)| peers.len()).sum()
     }
 
-    /// Whether it only corrects how peers departed that had departed before.
+    /// Whether the change only corrects how peers departed that had departed before.
     #[cfg(feature = "capi")]
     pub(crate) fn is_a_correction(&self) -> bool {
         !self.is_empty() && self.active.is_empty() && self.left.is_empty() && self.removed.is_empty()

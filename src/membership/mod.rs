@@ -77,7 +77,7 @@ use crate::collections::{fanout::Fanout, latest::Latest};
 #[derive(Clone, Default)]
 pub struct Membership {
     shared: Arc<Shared>,
-    /// Whose reports this handle makes; `None` is the application.
+    /// The source for which this handle reports; `None` is the application.
     source: Option<SourceId>,
 }
 
@@ -181,7 +181,7 @@ impl Membership {
         let state = self.shared.state.read();
         let (snapshot, outdated) = self.shared.snapshot_of(&state);
         drop(state);
-        // It may own n names, which take long to free.
+        // A snapshot may own n names, which take long to free.
         drop(outdated);
         snapshot
     }
@@ -213,8 +213,8 @@ impl Membership {
     /// The least number of peers that is more than half of all (a quorum), so that two disjoint groups cannot both have it:
     /// `(active + left) / 2 + 1`; of an even number, one more than half. O(1).
     ///
-    /// Peers that have left count until they are removed, so a cluster that lost many peers cannot mistake a minority for a
-    /// majority; it also means that one which shrinks for good needs its left peers removed.
+    /// Peers that have left count until they are removed, so a cluster that lost many peers cannot mistake a minority
+    /// for a majority. A cluster that shrinks for good needs its left peers removed.
     ///
     /// # Examples
     ///

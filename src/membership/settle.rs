@@ -68,8 +68,8 @@ impl Membership {
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] if that did not come about within `limit`; [`Error::Invalid`] if it cannot, because `quiet` is longer;
-    /// [`Error::Stopped`] if the cluster of this membership ends meanwhile.
+    /// [`Error::Timeout`] if the set did not settle within `limit`; [`Error::Invalid`] if it cannot, because `quiet` is
+    /// longer; [`Error::Stopped`] if the cluster of this membership ends meanwhile.
     pub fn settled(&self, settle: &Settle) -> Result<Snapshot, Error> {
         let Settle { at_least, quiet, limit } = *settle;
         if quiet > limit {

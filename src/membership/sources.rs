@@ -13,10 +13,10 @@ pub(crate) enum PeerState {
 /// How a peer left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Departure {
-    /// It announced that it leaves, or its source does not tell how it left. Some sources, such as DNS, only see that a peer
-    /// is missing, so *failed* wins as the more exact report.
+    /// The peer announced that it leaves, or its source does not tell how it left. Some sources, such as DNS, only see
+    /// that a peer is missing, so *failed* wins as the more exact report.
     Left,
-    /// It stopped answering.
+    /// The peer stopped answering.
     Failed,
 }
 
@@ -27,13 +27,13 @@ pub(crate) struct SourceId(pub(crate) usize);
 /// A handle's report about peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// They are active.
+    /// The peers are active.
     Active,
     /// The peers that the same handle reported as active have departed.
     Departed(Departure),
-    /// They have departed, even if the same handle never reported them as active.
+    /// The peers have departed, even if the same handle never reported them as active.
     ListedDeparted(Departure),
-    /// The handle reports nothing about them any more.
+    /// The handle reports nothing about the peers any more.
     Withdrawn,
 }
 

@@ -15,10 +15,10 @@ use crate::{
 
 /// A subscription to a [`Membership`](crate::Membership), from [`watch`](crate::Membership::watch). Dropping it cancels it.
 ///
-/// The first item is the state at the moment of the call, possibly empty; then comes every change, in order. For a watcher
-/// that falls more than 64 changes or 4096 names behind, all that is beyond is folded into one change, from the last one that
-/// waits to the latest state. So what it reads always leads to the right set, in memory that grows with the number of peers
-/// and not with that of changes.
+/// The first item is the state at the moment of the call, possibly empty; then comes every change, in order. For a
+/// watcher that falls more than 64 changes or 4096 names behind, all later changes are folded into one change, from the
+/// last one that waits to the latest state. So what it reads always leads to the right set, in memory that grows with
+/// the number of peers and not with that of changes.
 ///
 /// Threads may share a watch by reference; each change then goes to one of them.
 ///
@@ -105,9 +105,9 @@ impl Watch {
         self
     }
 
-    /// For [`select!`](crossbeam_channel::select): it is ready while a change waits, and always once the watch has ended.
-    /// Then call [`try_recv`](Self::try_recv) once. This may find nothing, if another thread has taken the change or it was
-    /// undone in the meantime.
+    /// For [`select!`](crossbeam_channel::select): the receiver is ready while a change waits, and always once the
+    /// watch has ended. Then call [`try_recv`](Self::try_recv) once. This may find nothing, if another thread has taken
+    /// the change or it was undone in the meantime.
     ///
     /// # Examples
     ///
