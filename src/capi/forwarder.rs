@@ -1,7 +1,7 @@
 //! A thread that forwards the items of a subscription to the reader of a descriptor, or to a callback.
 //!
-//! Only subscriptions that are read in one of these ways have such a thread. It holds at most one item; the rest waits in the
-//! subscription.
+//! Only subscriptions that are read in one of these ways have such a thread. The thread holds at most one item; the
+//! rest waits in the subscription.
 
 use std::{
     ffi::c_int,
@@ -26,9 +26,9 @@ use crate::{
 pub(super) struct Forwarder<T> {
     stop: Stop,
     thread: Option<JoinHandle<()>>,
-    /// `None` at the end, so that a thread that waits for it ends.
+    /// `None` at the end, so that a thread that waits for the beginning ends.
     begin: Option<Sender<()>>,
-    /// For a descriptor's reader.
+    /// The part that the descriptor's reader uses.
     receiver: Option<ItemReceiver<T>>,
 }
 
@@ -72,7 +72,7 @@ impl<T: Send + 'static> Forwarder<T> {
         let raised = stop.clone();
         let (begin, begun) = bounded::<()>(1);
         let work = move || {
-            // It takes nothing before it is installed as the only forwarder.
+            // The thread takes nothing before its forwarder is installed as the only one.
             if begun.recv().is_err() {
                 return;
             }
@@ -160,7 +160,7 @@ impl<T> Drop for Forwarder<T> {
         self.stop.stop();
         self.begin = None;
         let thread = self.thread.take();
-        // A callback may free its own watch: its thread cannot wait for itself.
+        // A callback may free its own watch: the callback's thread cannot wait for itself.
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
             // A panic of that thread is reported only here.
             if thread.join().is_err() {

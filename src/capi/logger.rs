@@ -70,7 +70,7 @@ pub unsafe extern "C" fn syncswim_log(
     status(|| {
         let Some(callback) = callback else {
             let before = SINK.write().take();
-            // Its `release` runs here, under no lock.
+            // The `release` of the earlier callback runs here, under no lock.
             drop(before);
             return Ok(SYNCSWIM_OK);
         };

@@ -78,8 +78,8 @@ impl Buffer {
         let bytes = text.to_bytes_with_nul();
         let fits = bytes.len() <= self.size;
         if fits {
-            // SAFETY: there is room, so it is not null; the code that made it vouched for the rest. `text` lies elsewhere: it
-            // is borrowed, and may not be written to.
+            // SAFETY: there is room, so `start` is not null; the code that made the buffer vouched for the rest. `text`
+            // lies elsewhere: it is borrowed, and may not be written to.
             unsafe { ptr::copy_nonoverlapping(bytes.as_ptr().cast(), self.start, bytes.len()) };
         }
         fits
@@ -98,7 +98,7 @@ impl<T> Out<T> {
     }
 
     pub(super) fn put(self, value: T) {
-        // SAFETY: not null, and the code that made it vouched for the rest.
+        // SAFETY: not null, and the code that made this `Out` vouched for the rest.
         unsafe { self.0.write(value) }
     }
 }

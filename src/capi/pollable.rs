@@ -15,7 +15,7 @@ use crate::reader::Reader;
 
 pub(super) struct Pollable<R: Reader> {
     reader: Arc<R>,
-    /// The forwarder that reads it, unless the program does so by waiting.
+    /// The forwarder that reads the subscription, unless the program does so by waiting.
     forwarder: Mutex<Option<Arc<Forwarder<R::Item>>>>,
 }
 
@@ -50,7 +50,7 @@ impl<R: Reader<Item: Send> + Send + Sync + 'static> Pollable<R> {
         is_ours.then_some(()).ok_or_else(taken)
     }
 
-    /// Makes a forwarder the reader, unless there is one. Returns the one that is, and whether it is the given one.
+    /// Makes a forwarder the reader, unless there is one. Returns the installed one, and whether it is the given one.
     fn install(&self, forwarder: Forwarder<R::Item>) -> (Arc<Forwarder<R::Item>>, bool) {
         let forwarder = Arc::new(forwarder);
         let installed = Arc::clone(self.forwarder.lock().get_or_insert_with(|| Arc::clone(&forwarder)));
