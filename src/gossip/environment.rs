@@ -12,7 +12,7 @@ use crate::{Error, text::did_you_mean};
 /// The variables that begin with a prefix.
 pub(crate) struct Variables {
     prefix: String,
-    /// Without the prefix, and sorted, so that the first error is always the same.
+    /// The names without the prefix, and the values; sorted, so that the first error is always the same.
     found: Vec<(String, String)>,
 }
 

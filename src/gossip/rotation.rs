@@ -123,7 +123,7 @@ pub struct RotatedNode {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RotateProblem {
-    /// The stream to it could not be opened, or broke. It is not known whether it has taken the step.
+    /// The stream to the member could not be opened, or broke. It is not known whether the member has taken the step.
     #[error("the stream to it failed; check that it runs and is reached over TCP, and repeat the call")]
     #[non_exhaustive]
     Stream {
@@ -131,14 +131,14 @@ pub enum RotateProblem {
         #[serde(with = "as_text")]
         source: Arc<io::Error>,
     },
-    /// It refused the step.
+    /// The member refused the step.
     #[error("it refused: {reason}")]
     #[non_exhaustive]
     Refused {
         /// The reason that it gave.
         reason: String,
     },
-    /// It answered with something else than the result of a key change.
+    /// The member answered with something else than the result of a key change.
     #[error("it gave no answer to a key change; check that it runs the same version")]
     NoAnswer,
 }

@@ -107,7 +107,7 @@ impl Running {
         let keeping =
             recording.and_then(|()| running.state.start(&running.node, &running.publication.directory));
         if let Err(error) = keeping.and_then(|()| running.spawn(threads)) {
-            // Without its threads it cannot leave, and no member knows it yet.
+            // Without its threads the node cannot leave, and no member knows it yet.
             let _ = running.abort();
             return Err(error);
         }

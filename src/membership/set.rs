@@ -28,7 +28,7 @@ pub(crate) struct Transition {
 pub(crate) struct Lists {
     /// The active peers, then those that left.
     pub(crate) peers: Box<[Peer]>,
-    /// Those of the peers that left which failed.
+    /// The peers that left because they failed.
     pub(crate) failed: Box<[Peer]>,
 }
 

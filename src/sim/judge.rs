@@ -27,13 +27,13 @@ use crate::swim::{Config, Time};
 /// A wrong view that a host has of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wrong {
-    /// It does not list a healthy member as live.
+    /// The viewer does not list a healthy member as live.
     Away,
-    /// It lists a healthy member at a wrong address.
+    /// The viewer lists a healthy member at a wrong address.
     Elsewhere,
-    /// It does not know the tags of a healthy member.
+    /// The viewer does not know the tags of a healthy member.
     Stale,
-    /// It lists a member as live that is down.
+    /// The viewer lists a member as live that is down.
     Dead,
 }
 

@@ -18,9 +18,9 @@ const REMEMBERED: Duration = Duration::from_secs(120);
 /// Which packets a translator of addresses (NAT) lets through to the mapped address (RFC 4787 §5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nat {
-    /// All, while the mapping lasts (endpoint-independent filtering).
+    /// All packets, while the mapping lasts (endpoint-independent filtering).
     FullCone,
-    /// Those of hosts that something was sent to recently (address-dependent filtering).
+    /// Packets of hosts that something was sent to recently (address-dependent filtering).
     AddressRestricted,
 }
 

@@ -558,7 +558,7 @@ pub(super) fn raise_epoch(world: &mut World, host: usize, by: usize) {
     assert!(life(world, host).epoch >= next);
 }
 
-/// The same with any epoch. A node that is away does not answer.
+/// As [`raise_epoch`], to any epoch. A node that is away does not answer.
 pub(super) fn raise_epoch_to(world: &mut World, host: usize, by: usize, epoch: u64) {
     let own = life(world, host);
     let from = format!("n{by}");

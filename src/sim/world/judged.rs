@@ -257,7 +257,7 @@ mod tests {
     fn tags_that_do_not_arrive_are_noticed() {
         let mut world = judged();
         world.hosts[3].paused_until = Time::from_origin(Duration::MAX);
-        // Without push/pulls, so that it is noticed before the others miss the host.
+        // Without push/pulls, so that the stale tags are noticed before the others miss the host.
         world.hosts[3].config.sync_interval = Duration::ZERO;
         Fault::Tags(1, 1).apply(&mut world);
         assert_eq!(found(&mut world), Some(Wrong::Stale.rule()));

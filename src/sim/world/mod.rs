@@ -265,7 +265,7 @@ impl World {
         self.drive_with(host, |endpoint, now| command(&mut endpoint.node, now))
     }
 
-    /// The same for the node with its data layer.
+    /// As [`with`](Self::with), for the node with its data layer.
     pub(crate) fn drive_with<R>(&mut self, host: usize, command: impl FnOnce(&mut Endpoint, Time) -> R) -> R {
         let now = self.now + self.hosts[host].clock;
         let result = command(self.hosts[host].endpoint.as_mut().expect("the node is up"), now);
