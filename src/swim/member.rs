@@ -300,7 +300,7 @@ impl Record {
         if !self.state.is_live() {
             return 0;
         }
-        hash::entry(&self.name, self.identity.epoch, self.identity.incarnation)
+        hash::live(&self.name, self.identity.epoch, self.identity.incarnation, self.addr)
     }
 
     /// Whether accusations under another identity count against it: others can raise its incarnation, and its epoch, at each node

@@ -3,6 +3,8 @@
 //! It must give the same value on every platform and in every release, which rules out the standard
 //! library's. It is not a defence against forgery; encryption is.
 
+use std::net::{IpAddr, SocketAddr};
+
 const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const PRIME: u64 = 0x0000_0100_0000_01b3;
 
@@ -44,7 +46,17 @@ pub(crate) fn broadcasts(origin: &str, epoch: u64, below: u64, above: &[u8]) -> 
     mix(fnv1a(fnv1a(hash, &below.to_le_bytes()), above))
 }
 
-/// One member's share of the table's digest.
+/// The share of a live member in the table's digest. Its address is a part of it: two processes that never heard of each other
+/// may take one identity, and the tables that list either must differ.
+pub(crate) fn live(name: &str, epoch: u64, incarnation: u64, addr: SocketAddr) -> u64 {
+    let host = match addr.ip() {
+        IpAddr::V4(ip) => fnv1a(OFFSET, &ip.octets()),
+        IpAddr::V6(ip) => fnv1a(OFFSET, &ip.octets()),
+    };
+    mix(entry(name, epoch, incarnation) ^ fnv1a(host, &addr.port().to_le_bytes()))
+}
+
+/// The share of a name and two numbers in a digest.
 pub(crate) fn entry(name: &str, epoch: u64, incarnation: u64) -> u64 {
     let hash = fnv1a(OFFSET, name.as_bytes());
     mix(fnv1a(fnv1a(hash, &epoch.to_le_bytes()), &incarnation.to_le_bytes()))

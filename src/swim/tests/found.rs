@@ -1,9 +1,10 @@
 //! Schedules that the search found, each with the bug that it showed.
 
-use std::time::Duration;
-
-use super::{super::Config, world::holds};
-use crate::sim::{Fault, Side};
+use super::{
+    super::Config,
+    world::{holds, millis},
+};
+use crate::sim::{Burst, Fault, Side};
 
 /// The node left while its join was under way, and the exchange announced it as alive.
 #[test]
@@ -25,7 +26,6 @@ fn a_node_that_hears_of_members_before_a_seed_answers_probes_them() {
 #[test]
 fn a_node_that_fails_twice_in_a_moment_is_told_of_failures_once() {
     use Fault::{Block, Clog, Pause};
-    let millis = Duration::from_millis;
     let faults = [
         (12_703, Clog(0, 2)),
         (12_958, Clog(1, 2)),
@@ -48,4 +48,31 @@ fn a_node_that_nobody_reaches_hears_of_a_leave() {
         (15_545, NewAddress(1, 171)),
     ];
     holds(2_001_783, 4, Config::lan, faults);
+}
+
+/// Two holders of a name superseded each other to one identity. One node went on listing it at the address of the holder that was
+/// gone, since relays reached the other, and all digests were equal.
+#[test]
+fn a_node_that_lists_a_holder_that_is_gone_learns_where_the_other_is() {
+    use Fault::{Block, Bursts, Conflict, Crash, Duplication, EndConflict, Isolate};
+    let faults = [
+        (13_263, Conflict(8)),
+        (5160, Block(6, millis(4392))),
+        (3516, Crash(3)),
+        (6047, Crash(8)),
+        (3214, Conflict(4)),
+        (5562, EndConflict { host: 8, leaves: false }),
+        (6742, Conflict(7)),
+        (9138, Conflict(5)),
+        (2218, Block(7, millis(19_573))),
+        (20_677, Bursts(Burst { good: millis(11_094), bad: millis(1670), loss: 0.917343307304257 })),
+        (8451, Crash(5)),
+        (4839, Duplication(0.03456087081790429)),
+        (18_470, Duplication(0.07549230671168643)),
+        (1183, Conflict(2)),
+        (10_201, Isolate(vec![4, 6])),
+        (6889, Isolate(vec![0, 1, 7])),
+        (14_572, Block(1, millis(13_454))),
+    ];
+    holds(4_000_837, 9, Config::local, faults);
 }

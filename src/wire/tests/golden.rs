@@ -234,6 +234,9 @@ fn hashes_never_change() {
     assert_eq!(hash::entry("a", 0, 0), 0x41ea_12fa_a2da_5080);
     assert_eq!(hash::entry("node-a", 1_700_000_000_000, 300), 0xe349_3327_9a9a_ab58);
     assert_eq!(hash::entry("n\u{f6}de", u64::MAX, u64::MAX), 0xb92f_66e6_f4b8_d327);
+    let (v4, v6) = ("10.0.0.1:7946".parse().unwrap(), "[fd00::1]:7946".parse().unwrap());
+    assert_eq!(hash::live("a", 0, 0, v4), 0x3715_3ab9_1cd3_61c6);
+    assert_eq!(hash::live("node-a", 1_700_000_000_000, 300, v6), 0xa55b_b688_173c_3e1b);
     assert_eq!(hash::removal("a", 0, 0, false), 0x8734_63c7_18de_6655);
     assert_eq!(hash::removal("node-a", 1_700_000_000_000, 300, true), 0x9767_540d_e11b_7223);
 }
