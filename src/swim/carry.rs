@@ -148,6 +148,16 @@ impl Carrier {
 }
 
 impl Node {
+    /// It departed, was restarted or has moved: whether datagrams reach it is certain no more. Streams carry what is for it until
+    /// a datagram is answered: where it lives, they may still be filtered.
+    pub(super) fn doubt_saved(&mut self, name: &str) {
+        let saved = self.carrier.saved.get_mut(name).filter(|saved| saved.certain);
+        if let Some(saved) = saved {
+            saved.certain = false;
+            self.tell_of_saved();
+        }
+    }
+
     /// A probe round was answered, by stream alone.
     pub(super) fn saved_by_stream(&mut self, name: &Arc<str>) {
         self.metrics.probes_saved_by_stream += 1;
@@ -173,10 +183,9 @@ impl Node {
         }
     }
 
-    /// Live members that datagrams do not reach for certain.
+    /// Members that datagrams do not reach for certain.
     pub(super) fn streams_only_members(&self) -> impl Iterator<Item = &Arc<str>> {
-        let certain = self.carrier.saved.iter().filter(|(_, saved)| saved.certain).map(|(name, _)| name);
-        certain.filter(|name| self.table.find_live(name).is_some())
+        self.carrier.saved.iter().filter(|(_, saved)| saved.certain).map(|(name, _)| name)
     }
 
     /// Reports which there are, or that they are others than before, at most once in a while; and at once that there are none.

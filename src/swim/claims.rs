@@ -122,7 +122,6 @@ impl Node {
         let mut record = self.record(claim.name, claim.addr, MemberState::Alive, identity);
         record.tags = tags;
         let id = self.table.insert(record, &mut self.rng);
-        self.reconnects.forget(claim.name);
         self.remember(id, Observation::Joined);
         self.emit_member(|member| Event::Joined { member }, id);
         self.spread(id, Urgency::Routine);
@@ -237,6 +236,10 @@ impl Node {
     fn settle(&mut self, id: MemberId, identity: Identity, addr: SocketAddr, tags: Tags) {
         let now = self.now;
         self.timers.cancel(Timer::Suspicion(id));
+        let Record { identity: past, addr: before, ref name, .. } = *self.table.get(id);
+        if (past.epoch, before) != (identity.epoch, addr) {
+            self.doubt_saved(&Arc::clone(name));
+        }
         self.table.update(id, &mut self.rng, |record| {
             let restarted = record.identity.epoch != identity.epoch;
             if restarted || record.state != MemberState::Alive {
@@ -250,7 +253,7 @@ impl Node {
             (record.tags, record.tags_incarnation) = (tags, identity.incarnation);
             (record.suspicion, record.removed, record.tombstone) = (None, None, false);
         });
-        self.reconnects.forget(&self.table.get(id).name);
+        self.forget_reconnect(id);
     }
 
     pub(super) fn record(

@@ -121,7 +121,7 @@ impl Node {
         self.timers.cancel(Timer::Suspicion(id));
         let may_be_reaped = self.may_be_reaped(id, origin);
         let record = self.table.get(id);
-        let old = record.state;
+        let (old, was_to_be_reaped) = (record.state, record.is_to_be_reaped());
         let verdict = (state == MemberState::Failed).then(|| record.verdict(&self.name, self.now, origin));
         let since = match old {
             _ if old.is_live() => self.now,
@@ -146,10 +146,15 @@ impl Node {
             MemberState::Failed => {}
             _ => self.reconnects.forget(&name),
         }
+        let is_removed_only_now = self.table.get(id).is_to_be_reaped() && !was_to_be_reaped;
+        if origin == Origin::Member || is_removed_only_now {
+            self.lately_departed.remove(id);
+        }
         // A member that did not say so itself is told, so that it can refute. One that never answered would not hear it, and may
         // be made up.
         let contact = self.table.get(id).contact;
-        if old.is_live() && !contact.may_be_made_up() && origin != Origin::Member {
+        let is_news = old.is_live() || is_removed_only_now;
+        if is_news && !contact.may_be_made_up() && origin != Origin::Member {
             let has_evicted = self.lately_departed.add(id, contact.met_on_host, self.now);
             self.metrics.evicted_verdicts += u64::from(has_evicted);
         }
@@ -163,9 +168,7 @@ impl Node {
             };
             self.emit_member(event, id);
         }
-        if old.is_live() && self.carrier.saved(&name) > 0 {
-            self.tell_of_saved();
-        }
+        self.doubt_saved(&name);
         match removed {
             Some(removed) if removed.reap && shown && may_be_reaped => self.make_tombstone(id),
             _ => self.schedule_reap(id),

@@ -42,7 +42,7 @@ pub(super) struct Introduction {
     pub(super) name: Arc<str>,
     pub(super) identity: Identity,
     pub(super) addr: SocketAddr,
-    tags: Tags,
+    pub(super) tags: Tags,
 }
 
 impl Introduction {
@@ -69,9 +69,10 @@ impl Pinged<Unverified> {
         peers.find(|peer| hash::member(&peer.name) == mark).map(|peer| peer.addr)
     }
 
-    /// Whether a claimed address is being pinged already.
-    fn is_pinged(&self, addr: SocketAddr, now: Time, patience: Duration) -> bool {
-        self.waiting.iter().any(|(_, (at, peer))| peer.addr == addr && now.since(*at) < patience)
+    /// Whether a claimed address is being pinged already, under any name or this one.
+    fn is_pinged(&self, addr: SocketAddr, name: Option<&str>, now: Time, patience: Duration) -> bool {
+        let is_it = |peer: &Introduction| peer.addr == addr && name.is_none_or(|name| *peer.name == *name);
+        self.waiting.iter().any(|(_, (at, peer))| is_it(peer) && now.since(*at) < patience)
     }
 }
 
@@ -136,9 +137,13 @@ impl Node {
             Some(_) => self.drop_unverified(),
             // Streams may pass a NAT, and a member whose probes failed may not be there: it has to answer first, by whichever
             // way gets through.
-            None if !self.lives_there(peer, alive.addr) || self.was_missed(alive.name) => {
+            // So does one at an address where names were made up: their room is for those that answer there.
+            None if !self.lives_there(peer, alive.addr)
+                || self.was_missed(alive.name)
+                || self.gives_way_at(alive.addr) =>
+            {
                 if let Some(introduced) = self.introduced(alive) {
-                    self.ping_unverified(introduced, true);
+                    self.ping_unverified(introduced, Some(peer));
                 }
             }
             None => {
@@ -189,20 +194,24 @@ impl Node {
     }
 
     /// Pings the claimed address, no oftener than an answer may take: by datagram, and by stream too if it was claimed in one.
-    pub(super) fn ping_unverified(&mut self, introduced: Introduced, by_stream: bool) {
+    /// A caller from that host is not kept waiting by what others claim about the address.
+    pub(super) fn ping_unverified(&mut self, introduced: Introduced, caller: Option<SocketAddr>) {
         let introduction = introduced.introduction;
-        if self.unverified.is_pinged(introduction.addr, self.now, self.config.probe_timeout) {
+        let (addr, name) = (introduction.addr, Arc::clone(&introduction.name));
+        let by_stream = caller.is_some();
+        let calls_from_there = caller.is_some_and(|caller| caller.ip() == addr.ip());
+        let under = calls_from_there.then_some(&*name);
+        if self.unverified.is_pinged(addr, under, self.now, self.config.probe_timeout) {
             return;
         }
-        let (addr, name) = (introduction.addr, Arc::clone(&introduction.name));
         // A datagram opens no stream: its source may be forged.
         let seq = self.ping_by(None, addr, &name, Behind::Nothing);
         if by_stream {
             let ping = Content::Ping { seq, target: Arc::clone(&name), behind: Behind::Nothing };
             self.carry(addr, &name, ping, Priority::Provoked);
         }
-        // In place of an older ping to that address.
-        self.unverified.waiting.retain(|(_, (_, peer))| peer.addr != introduction.addr);
+        // In place of an older ping of it there.
+        self.unverified.waiting.retain(|(_, (_, peer))| (peer.addr, &peer.name) != (addr, &name));
         let full = self.unverified.push(seq, (self.now, introduction));
         self.metrics.dropped_unverified += u64::from(full);
     }

@@ -18,7 +18,7 @@ use super::{
     carry::Priority,
     claimant::Claimant,
     claims::Authority,
-    introduce::{Introduction, Unverified},
+    introduce::Introduction,
     member::{MemberId, Record},
     node::Node,
     rules::{Rule, holds},
@@ -31,12 +31,20 @@ use crate::wire::{hash, message::Alive, packet};
 /// Moves that wait to be asked about; and those whose answer is awaited, of which the first makes room.
 pub(super) const MAX_MOVES: usize = 64;
 
+/// A claim that a member is at another address, or another process at its address.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Move {
+    claim: Introduction,
+    /// The member says so itself.
+    by_itself: bool,
+}
+
 /// Members that are claimed to be at another address, or to be another process at theirs.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Moves {
-    /// By the claimant's host; the first one has the next turn.
-    said: VecDeque<(u32, VecDeque<Introduction>)>,
-    asked: Pinged<Unverified>,
+    /// By the claimant's host; the first one has the next turn. Of each host members' own moves come first, one of each member.
+    said: VecDeque<(u32, VecDeque<Move>)>,
+    asked: Pinged<(Time, Move)>,
     /// A member answered at its address by a datagram that is being taken in, and was told this.
     told: Option<Introduction>,
 }
@@ -55,26 +63,31 @@ impl Moves {
         self.waiting().max(self.asked.len())
     }
 
-    /// An earlier claim of the same host about an address.
-    fn find_said(&mut self, new: &Introduction, host: u32) -> Option<&mut Introduction> {
+    /// An earlier claim of the same host about an address, or the member's own about any.
+    fn find_said(&mut self, new: &Move, host: u32) -> Option<&mut Move> {
         let mut its = self.said.iter_mut().filter(|(of, _)| *of == host).flat_map(|(_, its)| its);
-        its.find(|other| (&other.name, other.addr) == (&new.name, new.addr))
+        its.find(|other| match (new.by_itself, other.by_itself) {
+            (true, true) => other.claim.name == new.claim.name,
+            _ => (&other.claim.name, other.claim.addr) == (&new.claim.name, new.claim.addr),
+        })
     }
 
     /// Claims that a ping was sent about less than `patience` ago: the answer concerns the claim in that ping.
-    fn asked_lately(&self, now: Time, patience: Duration) -> impl Iterator<Item = &Introduction> {
+    fn asked_lately(&self, now: Time, patience: Duration) -> impl Iterator<Item = &Move> {
         let recent = self.asked.waiting.iter().filter(move |(_, (at, _))| now.since(*at) < patience);
         recent.map(|(_, (_, asked))| asked)
     }
 
     fn is_asked(&self, new: &Introduction, now: Time, patience: Duration) -> bool {
-        self.asked_lately(now, patience).any(|asked| (&asked.name, asked.addr) == (&new.name, new.addr))
+        let mut asked = self.asked_lately(now, patience).map(|asked| &asked.claim);
+        asked.any(|asked| (&asked.name, asked.addr) == (&new.name, new.addr))
     }
 
-    /// Whether a claim about an address waits, or was asked about less than `patience` ago.
-    fn is_asked_at(&self, addr: SocketAddr, now: Time, patience: Duration) -> bool {
+    /// Whether another's claim about an address waits, or was asked about less than `patience` ago.
+    fn is_said_by_others(&self, addr: SocketAddr, now: Time, patience: Duration) -> bool {
         let waiting = self.said.iter().flat_map(|(_, its)| its);
-        waiting.chain(self.asked_lately(now, patience)).any(|asked| asked.addr == addr)
+        let mut claims = waiting.chain(self.asked_lately(now, patience));
+        claims.any(|asked| !asked.by_itself && asked.claim.addr == addr)
     }
 
     /// Whether a member answered that was told what is said of it.
@@ -87,15 +100,18 @@ impl Moves {
         self.told = None;
     }
 
-    fn push(&mut self, new: Introduction, host: u32) {
+    fn push(&mut self, new: Move, host: u32) {
         match self.said.iter_mut().find(|(of, _)| *of == host) {
-            Some((_, its)) => its.push_back(new),
+            Some((_, its)) => {
+                let own = its.iter().take_while(|other| other.by_itself).count();
+                its.insert(if new.by_itself { own } else { its.len() }, new);
+            }
             None => self.said.push_back((host, [new].into())),
         }
     }
 
     /// The first of the host whose turn it is.
-    fn take_next(&mut self) -> Option<Introduction> {
+    fn take_next(&mut self) -> Option<Move> {
         let (host, mut its) = self.said.pop_front()?;
         let next = its.pop_front();
         if !its.is_empty() {
@@ -104,10 +120,13 @@ impl Moves {
         next
     }
 
-    /// Drops the first claim of the host with the most. Returns whether there was one.
+    /// Drops a claim of the host with the most: the first by others about a member, if there is one. Returns whether there was any.
     fn make_room(&mut self) -> bool {
         let largest = self.said.iter_mut().max_by_key(|(_, its)| its.len());
-        let dropped = largest.and_then(|(_, its)| its.pop_front());
+        let dropped = largest.and_then(|(_, its)| {
+            let by_others = its.iter().position(|other| !other.by_itself);
+            its.remove(by_others.unwrap_or(0))
+        });
         self.said.retain(|(_, its)| !its.is_empty());
         dropped.is_some()
     }
@@ -119,7 +138,8 @@ impl Node {
     pub(super) fn put_move(&self, packet: &mut packet::Writer<'_>, target: &str) {
         let Some(known) = self.table.find(target).map(|id| self.table.get(id)) else { return };
         let asked = self.moves.asked.waiting.iter().map(|(_, (_, asked))| asked);
-        let mut said = self.moves.said.iter().flat_map(|(_, its)| its).chain(asked);
+        let said = self.moves.said.iter().flat_map(|(_, its)| its).chain(asked);
+        let mut said = said.map(|said| &said.claim);
         if let Some(said) = said.find(|said| *said.name == *target && said.identity > known.identity) {
             packet.message(&said.claim());
         }
@@ -143,27 +163,29 @@ impl Node {
             return;
         }
         self.table.probe_next(id);
-        self.ask_there(claim, claimant.host);
+        self.ask_there(claim, Some(claimant));
     }
 
     /// An Alive is refused, perhaps because names were made up at that address: the member is to be asked there, and counts if it
     /// answers. Without a claimant, it says so itself.
     pub(super) fn ask_whether_it_is_there(&mut self, claim: &Alive<'_>, claimant: Option<Claimant>) {
         // Others' claims one at a time: a datagram of many names would cause as many pings.
-        let must_wait = || self.moves.is_asked_at(claim.addr, self.now, self.config.gossip_interval);
+        let must_wait = || self.moves.is_said_by_others(claim.addr, self.now, self.config.gossip_interval);
         if !self.is_leaving() && (claimant.is_none() || !must_wait()) {
-            let itself = || self.claimant(self.table.find(claim.name), claim.addr);
-            self.ask_there(claim, claimant.unwrap_or_else(itself).host);
+            self.ask_there(claim, claimant);
         }
     }
 
-    fn ask_there(&mut self, claim: &Alive<'_>, host: u32) {
-        let Some(new) = self.introduced(claim).map(|introduced| introduced.introduction) else { return };
+    fn ask_there(&mut self, claim: &Alive<'_>, claimant: Option<Claimant>) {
+        let Some(introduced) = self.introduced(claim) else { return };
+        let new = Move { claim: introduced.introduction, by_itself: claimant.is_none() };
+        let itself = || self.claimant(self.table.find(claim.name), claim.addr);
+        let host = claimant.unwrap_or_else(itself).host;
         if let Some(other) = self.moves.find_said(&new, host) {
-            if new.identity > other.identity {
+            if new.claim.identity > other.claim.identity {
                 *other = new;
             }
-        } else if !self.moves.is_asked(&new, self.now, self.config.gossip_interval) {
+        } else if !self.moves.is_asked(&new.claim, self.now, self.config.gossip_interval) {
             if self.moves.waiting() == MAX_MOVES {
                 self.metrics.dropped_unverified += u64::from(self.moves.make_room());
             }
@@ -176,12 +198,13 @@ impl Node {
     pub(super) fn ask_about_moves(&mut self) {
         for _ in 0..self.config.gossip_fanout {
             let Some(new) = self.moves.take_next() else { return };
-            let known = self.table.find(&new.name).map(|id| self.table.get(id).addr);
-            let behind = match known == Some(new.addr) {
-                true => Behind::Claim(Box::new(new.clone())),
+            let Introduction { name, addr, .. } = &new.claim;
+            let known = self.table.find(name).map(|id| self.table.get(id).addr);
+            let behind = match known == Some(*addr) {
+                true => Behind::Claim(Box::new(new.claim.clone())),
                 false => Behind::Nothing,
             };
-            let seq = self.ping(new.addr, &new.name, behind, Priority::Provoked);
+            let seq = self.ping(*addr, name, behind, Priority::Provoked);
             self.metrics.dropped_unverified += u64::from(self.moves.asked.push(seq, (self.now, new)));
         }
         if !self.moves.said.is_empty() {
@@ -191,7 +214,7 @@ impl Node {
 
     /// It answers at the claimed address, perhaps with a token.
     pub(super) fn take_move_answer(&mut self, sender: &mut Sender, seq: u32, token: Option<u32>) -> bool {
-        let Some((_, new)) = self.moves.asked.take(seq) else { return false };
+        let Some((_, Move { claim: new, .. })) = self.moves.asked.take(seq) else { return false };
         if sender.mark != hash::member(&new.name) {
             return true;
         }
@@ -225,5 +248,56 @@ impl Node {
         known.is_some_and(|known| {
             known.addr == new.addr && known.contact.shown && known.contact.given == sender.token
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::member::Identity, *};
+    use crate::wire::Tags;
+
+    fn of(name: &str, port: u16, by_itself: bool) -> Move {
+        let (identity, addr) = (Identity::new(1, u64::from(port)), ([10, 0, 0, 1], port).into());
+        Move { claim: Introduction { name: name.into(), identity, addr, tags: Tags::default() }, by_itself }
+    }
+
+    /// The ports of those that wait, in the order in which they are asked.
+    fn order(mut moves: Moves) -> Vec<u16> {
+        std::iter::from_fn(|| moves.take_next()).map(|its| its.claim.addr.port()).collect()
+    }
+
+    #[test]
+    fn a_members_own_move_is_asked_about_before_the_claims_of_others_from_its_host() {
+        let mut moves = Moves::new();
+        moves.push(of("a", 1, false), 7);
+        moves.push(of("b", 2, false), 7);
+        moves.push(of("c", 3, true), 7);
+        moves.push(of("d", 4, true), 7);
+        assert!(moves.find_said(&of("c", 5, false), 7).is_none(), "others say that it is elsewhere");
+        *moves.find_said(&of("c", 6, true), 7).expect("its own move waits") = of("c", 6, true);
+        assert_eq!(order(moves), [6, 4, 1, 2]);
+    }
+
+    #[test]
+    fn the_claims_of_others_make_room_before_a_members_own() {
+        let mut moves = Moves::new();
+        for (port, by_itself) in [(1, true), (2, false), (3, false)] {
+            moves.push(of("a", port, by_itself), 7);
+        }
+        moves.push(of("b", 4, false), 8);
+        assert!(moves.make_room() && moves.make_room());
+        assert_eq!(order(moves), [1, 4]);
+    }
+
+    #[test]
+    fn what_a_member_says_of_itself_keeps_no_claim_of_others_waiting() {
+        let mut moves = Moves::new();
+        moves.push(of("a", 1, true), 7);
+        moves.push(of("b", 2, false), 7);
+        let is_said = |port| {
+            let addr = ([10, 0, 0, 1], port).into();
+            moves.is_said_by_others(addr, Time::ZERO, Duration::ZERO)
+        };
+        assert_eq!([is_said(1), is_said(2)], [false, true]);
     }
 }

@@ -88,11 +88,12 @@ impl Node {
                 // The member that lives at the address which was called speaks for itself, under one name.
                 let (peer, mark) = (session.peer, session.mark);
                 let is_its = |name: &str, addr: SocketAddr| addr == peer && hash::member(name) == mark;
-                let listed_at = |name: &str| self.table.find(name).map(|id| self.table.get(id).addr);
                 let by_itself = match claim {
                     Message::Alive(alive) => is_its(alive.name, alive.addr),
+                    // Not at an address that this stream alone gave it, where it has not answered.
                     Message::Departed(Departed { name, .. }) => {
-                        listed_at(name).is_some_and(|addr| is_its(name, addr))
+                        let known = self.table.find(name).map(|id| self.table.get(id));
+                        known.is_some_and(|known| known.contact.met && is_its(name, known.addr))
                     }
                     _ => false,
                 };

@@ -2,7 +2,7 @@
 //!
 //! An answer is followed by a push/pull, in which each side learns whom the other declared failed, and all who are alive
 //! refute. So a partition ends without seeds. Members that left are not tried. Members of an earlier life (`rejoin.rs`) are
-//! tried like failed ones, until they are listed.
+//! tried like failed ones. That others list a member again ends its tries only once it has answered: it may fail before.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
@@ -14,8 +14,16 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    carry::Priority, member::MemberId, node::Node, phase::Phase, session::Purpose, share::Account,
-    time::Time, timers::Timer, transmit::Behind, validation::Sender,
+    carry::Priority,
+    member::{MemberId, Record},
+    node::Node,
+    phase::Phase,
+    session::Purpose,
+    share::Account,
+    time::Time,
+    timers::Timer,
+    transmit::Behind,
+    validation::Sender,
 };
 
 /// Failed members that have one account.
@@ -105,6 +113,14 @@ impl Node {
         self.metrics.evicted_reconnects += u64::from(full);
     }
 
+    /// A member is listed as alive: it is tried no longer, if it has answered there.
+    pub(super) fn forget_reconnect(&mut self, id: MemberId) {
+        let Record { name, contact, .. } = self.table.get(id);
+        if contact.met {
+            self.reconnects.forget(name);
+        }
+    }
+
     pub(super) fn schedule_reconnect(&mut self) {
         let Some((next, _)) = self.reconnects.due.first() else { return };
         let earliest = self.reconnects.last.map_or(Time::ZERO, |last| last + self.config.probe_interval);
@@ -116,9 +132,10 @@ impl Node {
         let Some((name, peer)) = self.reconnects.first().filter(|_| self.phase == Phase::Live) else {
             return;
         };
+        let found = self.table.find_live(&name).filter(|id| self.table.get(*id).contact.met);
         self.reconnects.last = Some(self.now);
-        if self.table.find_at(peer.addr, |record| record.contact.met).is_some() {
-            // Another node answers there now.
+        if found.is_some() || self.table.find_at(peer.addr, |record| record.contact.met).is_some() {
+            // Or another node answers there now.
             self.reconnects.forget(&name);
         } else {
             let delay = (peer.delay * 2).min(self.config.reconnect_max_delay);

@@ -394,7 +394,7 @@ impl Node {
     pub(super) fn challenge_sender(&mut self, sender: &Sender, introduced: Option<Introduced>) {
         match (self.id_of(sender), introduced) {
             _ if self.is_leaving() => {}
-            (_, Some(introduced)) => self.ping_unverified(introduced, false),
+            (_, Some(introduced)) => self.ping_unverified(introduced, None),
             (Some(id), None) if !sender.proven => {
                 self.challenge_by(id, sender.by_stream.then_some(Priority::Provoked))
             }

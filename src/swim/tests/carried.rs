@@ -4,14 +4,14 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::{
     super::{Output, StreamFailure, StreamId, StreamStep, updates::Urgency},
-    bench::{Bench, alive, packet_from, packet_of},
+    bench::{Bench, EPOCH, alive, gone, packet_from, packet_of},
     world::{addr, millis},
 };
 use crate::{
     sim::forge,
     wire::{
         hash,
-        message::{Ack, Carried, Hello, Message, NewToken, Ping, PingReq, Retry},
+        message::{Ack, Alive, Carried, Hello, Message, NewToken, Ping, PingReq, Retry},
         packet,
     },
 };
@@ -51,6 +51,23 @@ fn a_node_that_answered_by_stream_alone_is_probed_once_more_at_once() {
         let next = bench.node.table.next_to_probe(bench.now, rng);
         assert_eq!(next == member, time < 7, "by the seventh time it is no chance");
         bench.node.table.next_to_probe(bench.now, rng);
+    }
+}
+
+/// Datagrams may reach it in its next life or place, or be filtered as before.
+#[test]
+fn a_member_that_departs_or_moves_or_is_restarted_is_reached_by_streams_and_not_reported() {
+    let moved = alive("m2", 1, addr(9));
+    let restarted = Alive { epoch: EPOCH + 1, ..alive("m2", 0, addr(2)) };
+    for said in [gone("m2", 1, true, 0), Message::Alive(moved), Message::Alive(restarted)] {
+        let mut bench = Bench::new(20);
+        (0..7).for_each(|_| bench.node.saved_by_stream(&Arc::from("m2")));
+        assert_eq!(bench.node.metrics().streams_only_members, 1);
+        let m2 = bench.node.table.find("m2").expect("it is a member");
+        bench.node.table.contact_mut(m2).silent = true;
+        bench.sync(said);
+        assert_eq!(bench.node.metrics().streams_only_members, 0);
+        assert!(bench.node.carrier.carries_to("m2"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Departures that are made up, and what is left of them.
 
 use super::{
-    super::{Identity, MemberState, StreamStep, member::MemberId, session::Purpose},
+    super::{Event, Identity, MemberState, Origin, StreamStep, member::MemberId, session::Purpose},
     bench::{Bench, EPOCH, alive, answers_come, failed, gone, left, messages, say, suspect, tell},
     world::{addr, millis, secs},
 };
@@ -293,21 +293,57 @@ fn a_leave_that_is_doubted_counts_in_the_members_own_table() {
     }
 }
 
-/// A member that departed first is said to have departed again and again.
+/// A member that departed first is said to have left and failed in turn.
 #[test]
 fn departed_members_are_told_for_as_long_whatever_is_said_of_the_first_one() {
     let mut bench = Bench::new(6);
     for name in ["m2", "m3"] {
         bench.receive(&failed(name, 0));
     }
-    let m3 = bench.node.table.find("m3").expect("it is remembered");
-    assert!(bench.node.lately_departed.contains(m3));
-    for incarnation in 1..8 {
-        bench.pass(secs(5));
-        bench.receive(&failed("m2", incarnation));
+    let is_told = |bench: &mut Bench, name| {
+        bench.node.forget_old_departures();
+        bench.node.table.find(name).is_some_and(|id| bench.node.lately_departed.contains(id))
+    };
+    for incarnation in 1..30 {
+        bench.pass(secs(1));
+        match incarnation % 2 {
+            0 => bench.receive(&failed("m2", incarnation)),
+            _ => bench.receive(&left("m2", incarnation)),
+        };
+        assert!(is_told(&mut bench, "m3"), "after {incarnation} s");
     }
-    bench.node.forget_old_departures();
-    assert!(!bench.node.lately_departed.contains(m3));
+    bench.pass(secs(2));
+    assert!(!is_told(&mut bench, "m3") && !is_told(&mut bench, "m2"));
+}
+
+/// Its own word of it came behind the verdict of another.
+#[test]
+fn a_member_that_failed_and_says_that_it_leaves_is_told_no_more() {
+    let mut bench = Bench::new(6);
+    bench.receive(&failed("m2", 0));
+    let m2 = bench.node.table.find("m2").expect("it is remembered");
+    assert!(bench.node.lately_departed.contains(m2));
+    say(&mut bench, "m2", addr(2), &[Message::Left(left("m2", 1))]);
+    assert_eq!(bench.standing("m2"), Some((MemberState::Left, 1)));
+    assert!(!bench.node.lately_departed.contains(m2));
+}
+
+/// The peer that is called claims that m2 is there, and that m2 leaves.
+#[test]
+fn a_called_peer_does_not_say_that_a_member_leaves_that_has_not_answered_there() {
+    let mut bench = Bench::new(12);
+    let stream = bench.node.open(Purpose::Sync, addr(5), secs(10)).expect("there is room");
+    bench.node.stream_began(bench.now, stream);
+    bench.node.poll_stream(bench.now, stream, &mut vec![]);
+    bench.events();
+    let departed = gone("m2", 1, true, 0);
+    let said = [Message::Alive(alive("m2", 1, addr(5))), departed, Message::End(message::End {})];
+    bench.node.handle_frame(bench.now, stream, &forge::proven_packet("m2", 0, &said));
+    let events = bench.events();
+    let by_itself = |event: &Event| matches!(event, Event::Left { origin: Origin::Member, .. });
+    assert!(!events.iter().any(by_itself), "{events:?}");
+    let m2 = bench.node.table.find("m2").expect("it is remembered");
+    assert!(bench.is_live("m2") || bench.node.lately_departed.contains(m2), "it is told");
 }
 
 /// Until its suspicion has timed out.

@@ -349,3 +349,41 @@ fn a_node_that_shows_its_token_in_the_same_datagram_is_not_asked_for_it() {
     assert_eq!(bench.standing("m1"), Some((MemberState::Alive, 0)), "that was dropped");
     assert!(!bench.sent().iter().any(|(to, packet)| *to == home && forge::ping(packet).is_some()));
 }
+
+/// Names that were made up are at its address, and members keep saying that they are there, too.
+#[test]
+fn a_newcomer_that_calls_is_asked_at_its_address_whatever_else_is_said_to_be_there() {
+    let mut bench = Bench::new(4);
+    let home = addr(50);
+    for name in ["z1", "z2", "z3", "z4"] {
+        bench.receive(&alive(name, 0, home));
+    }
+    bench.sent();
+    for (name, from) in [("m2", addr(2)), ("m3", addr(3))] {
+        say(&mut bench, name, from, &[Message::Alive(alive(name, 1, home))]);
+    }
+    call(&mut bench, SocketAddr::new(home.ip(), 40_000), "new", &[alive("new", 0, home)]);
+    bench.pass(millis(10));
+    let asked: Vec<_> = bench.sent().iter().filter_map(|(_, packet)| forge::ping(packet)).collect();
+    assert!(asked.iter().any(|(_, target)| target == "new"), "{asked:?}");
+}
+
+#[test]
+fn a_caller_from_its_own_host_is_pinged_whatever_others_claim_about_its_address() {
+    let mut bench = Bench::new(4);
+    let home = addr(50);
+    let asks = |bench: &mut Bench, from, name| {
+        bench.sent();
+        call(bench, from, name, &[alive(name, 0, home)]);
+        let sent = bench.sent().into_iter().filter(|(to, _)| *to == home);
+        sent.filter_map(|(_, packet)| forge::ping(&packet)).any(|(_, target)| target == name)
+    };
+    bench.receive(&failed("m2", 0));
+    let back = SocketAddr::new(home.ip(), 40_000);
+    assert!(asks(&mut bench, addr(60), "z"));
+    assert!(!asks(&mut bench, addr(60), "y"), "one at a time");
+    let m2 = bench.node.table.find("m2").expect("it is remembered");
+    (0..3).for_each(|_| bench.node.table.contact_mut(m2).miss());
+    assert!(asks(&mut bench, back, "m2"));
+    assert!(!asks(&mut bench, back, "m2"), "it is being pinged");
+}

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use super::{
     super::{
-        Config, EarlierLife, JoinProblem, Node, Output, Start, StreamFailure, StreamId, StreamKind,
-        StreamStep,
+        Config, EarlierLife, JoinProblem, MemberState, Node, Output, Start, StreamFailure, StreamId,
+        StreamKind, StreamStep,
     },
-    bench::{Bench, EPOCH, alive, gone, packet_of},
+    bench::{Bench, EPOCH, alive, answers_come, gone, packet_of},
     world::{ORIGIN, addr, millis, secs},
 };
 use crate::wire::message::{End, Message};
@@ -174,6 +174,7 @@ fn remembered_members_are_pinged_like_failed_ones_until_they_are_met() {
     let mut bench = Bench::new(1);
     bench.node.rejoin(bench.now, &past(1, &[("a", addr(5)), ("b", addr(6)), ("c", addr(7))]));
     bench.sync(Message::Alive(alive("b", 0, addr(8))));
+    bench.meet("b");
     bench.sync(gone("c", 0, true, 0));
     let mut pinged = Vec::new();
     for _ in 0..60 {
@@ -183,6 +184,26 @@ fn remembered_members_are_pinged_like_failed_ones_until_they_are_met() {
     assert!(pinged.contains(&addr(5)), "it may be back at any time");
     assert!(!pinged.contains(&addr(6)), "it is a member, and lives elsewhere");
     assert!(!pinged.contains(&addr(7)), "it has left");
+}
+
+/// Loss kept the node from ever hearing of it but by another, which then failed: two nodes that each know the other from an
+/// earlier life would never meet again.
+#[test]
+fn a_remembered_member_that_others_list_and_that_never_answers_is_pinged_all_the_same() {
+    let mut bench = Bench::new(1);
+    bench.node.rejoin(bench.now, &past(1, &[("a", addr(5))]));
+    bench.sync(Message::Alive(alive("a", 0, addr(5))));
+    for _ in 0..60 {
+        bench.pass(secs(1));
+        answers_come(&mut bench, Some(addr(5)));
+    }
+    assert_eq!(bench.standing("a"), Some((MemberState::Failed, 0)));
+    let mut pinged = false;
+    for _ in 0..600 {
+        bench.pass(secs(1));
+        pinged |= bench.sent().iter().any(|(to, _)| *to == addr(5));
+    }
+    assert!(pinged, "with back-off");
 }
 
 /// A forged claim raised the epoch while the node's clock was years ahead. Going on from it would keep the node out until
