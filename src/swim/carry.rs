@@ -151,9 +151,8 @@ impl Node {
     /// It departed, was restarted or has moved: whether datagrams reach it is certain no more. Streams carry what is for it until
     /// a datagram is answered: where it lives, they may still be filtered.
     pub(super) fn doubt_saved(&mut self, name: &str) {
-        let saved = self.carrier.saved.get_mut(name).filter(|saved| saved.certain);
-        if let Some(saved) = saved {
-            saved.certain = false;
+        let saved = self.carrier.saved.get_mut(name).map(std::mem::take);
+        if saved.is_some_and(|saved| saved.certain) {
             self.tell_of_saved();
         }
     }
@@ -183,9 +182,10 @@ impl Node {
         }
     }
 
-    /// Members that datagrams do not reach for certain.
+    /// Live members that datagrams do not reach for certain.
     pub(super) fn streams_only_members(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.carrier.saved.iter().filter(|(_, saved)| saved.certain).map(|(name, _)| name)
+        let certain = self.carrier.saved.iter().filter(|(_, saved)| saved.certain).map(|(name, _)| name);
+        certain.filter(|name| self.table.find_live(name).is_some())
     }
 
     /// Reports which there are, or that they are others than before, at most once in a while; and at once that there are none.

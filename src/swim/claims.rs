@@ -122,6 +122,7 @@ impl Node {
         let mut record = self.record(claim.name, claim.addr, MemberState::Alive, identity);
         record.tags = tags;
         let id = self.table.insert(record, &mut self.rng);
+        self.reconnects.forget(claim.name);
         self.remember(id, Observation::Joined);
         self.emit_member(|member| Event::Joined { member }, id);
         self.spread(id, Urgency::Routine);
@@ -253,7 +254,7 @@ impl Node {
             (record.tags, record.tags_incarnation) = (tags, identity.incarnation);
             (record.suspicion, record.removed, record.tombstone) = (None, None, false);
         });
-        self.forget_reconnect(id);
+        self.reconnects.forget(&self.table.get(id).name);
     }
 
     pub(super) fn record(

@@ -121,7 +121,7 @@ impl Node {
         self.timers.cancel(Timer::Suspicion(id));
         let may_be_reaped = self.may_be_reaped(id, origin);
         let record = self.table.get(id);
-        let (old, was_to_be_reaped) = (record.state, record.is_to_be_reaped());
+        let old = record.state;
         let verdict = (state == MemberState::Failed).then(|| record.verdict(&self.name, self.now, origin));
         let since = match old {
             _ if old.is_live() => self.now,
@@ -144,17 +144,14 @@ impl Node {
             }
             // It is tried as before, if it is.
             MemberState::Failed => {}
-            _ => self.reconnects.forget(&name),
-        }
-        let is_removed_only_now = self.table.get(id).is_to_be_reaped() && !was_to_be_reaped;
-        if origin == Origin::Member || is_removed_only_now {
-            self.lately_departed.remove(id);
+            _ => self.reconnects.forget_left(&name),
         }
         // A member that did not say so itself is told, so that it can refute. One that never answered would not hear it, and may
         // be made up.
         let contact = self.table.get(id).contact;
-        let is_news = old.is_live() || is_removed_only_now;
-        if is_news && !contact.may_be_made_up() && origin != Origin::Member {
+        if origin == Origin::Member {
+            self.lately_departed.remove(id);
+        } else if old.is_live() && !contact.may_be_made_up() {
             let has_evicted = self.lately_departed.add(id, contact.met_on_host, self.now);
             self.metrics.evicted_verdicts += u64::from(has_evicted);
         }
@@ -180,7 +177,7 @@ impl Node {
     fn insert_tombstone(&mut self, name: &str, departure: &ClaimedDeparture<'_>, since: Time) {
         // A leave of an earlier life may be remembered.
         if departure.state == MemberState::Left {
-            self.reconnects.forget(name);
+            self.reconnects.forget_left(name);
         }
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut record = self.record(name, nowhere, departure.state, departure.identity);

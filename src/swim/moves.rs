@@ -63,12 +63,13 @@ impl Moves {
         self.waiting().max(self.asked.len())
     }
 
-    /// An earlier claim of the same host about an address, or the member's own about any.
+    /// An earlier claim of others on the same host about an address, or the member's own about any.
     fn find_said(&mut self, new: &Move, host: u32) -> Option<&mut Move> {
         let mut its = self.said.iter_mut().filter(|(of, _)| *of == host).flat_map(|(_, its)| its);
-        its.find(|other| match (new.by_itself, other.by_itself) {
-            (true, true) => other.claim.name == new.claim.name,
-            _ => (&other.claim.name, other.claim.addr) == (&new.claim.name, new.claim.addr),
+        its.find(|other| {
+            other.by_itself == new.by_itself
+                && other.claim.name == new.claim.name
+                && (new.by_itself || other.claim.addr == new.claim.addr)
         })
     }
 
@@ -273,7 +274,7 @@ mod tests {
         moves.push(of("b", 2, false), 7);
         moves.push(of("c", 3, true), 7);
         moves.push(of("d", 4, true), 7);
-        assert!(moves.find_said(&of("c", 5, false), 7).is_none(), "others say that it is elsewhere");
+        assert!(moves.find_said(&of("c", 3, false), 7).is_none(), "others may say what they like");
         *moves.find_said(&of("c", 6, true), 7).expect("its own move waits") = of("c", 6, true);
         assert_eq!(order(moves), [6, 4, 1, 2]);
     }

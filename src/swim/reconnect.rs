@@ -2,7 +2,7 @@
 //!
 //! An answer is followed by a push/pull, in which each side learns whom the other declared failed, and all who are alive
 //! refute. So a partition ends without seeds. Members that left are not tried. Members of an earlier life (`rejoin.rs`) are
-//! tried like failed ones. That others list a member again ends its tries only once it has answered: it may fail before.
+//! tried like failed ones until they are listed, and again if they fail then, even if this node never reached them.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
@@ -14,16 +14,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    carry::Priority,
-    member::{MemberId, Record},
-    node::Node,
-    phase::Phase,
-    session::Purpose,
-    share::Account,
-    time::Time,
-    timers::Timer,
-    transmit::Behind,
-    validation::Sender,
+    carry::Priority, member::MemberId, node::Node, phase::Phase, session::Purpose, share::Account,
+    time::Time, timers::Timer, transmit::Behind, validation::Sender,
 };
 
 /// Failed members that have one account.
@@ -36,6 +28,8 @@ pub(super) struct Reconnects {
     due: BTreeSet<(Time, Arc<str>)>,
     /// The same by account, those of the host and of the address of each.
     due_of: BTreeMap<Account, BTreeSet<(Time, Arc<str>)>>,
+    /// Members of an earlier life, unless they are known to have left.
+    earlier: BTreeMap<Arc<str>, SocketAddr>,
     max: usize,
     /// The ping that is under way.
     asked: Option<(u32, Arc<str>, SocketAddr)>,
@@ -57,6 +51,17 @@ impl Reconnects {
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn len(&self) -> usize {
         self.failed.len()
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn earlier(&self) -> usize {
+        self.earlier.len()
+    }
+
+    /// A member of this name left.
+    pub(super) fn forget_left(&mut self, name: &str) {
+        self.forget(name);
+        self.earlier.remove(name);
     }
 
     /// Remembers an address of this account. Returns whether another had to make room: the one whose next attempt is
@@ -98,27 +103,32 @@ impl Reconnects {
 }
 
 impl Node {
-    /// Remembers the address of a failed member; not of one that never answered, which may be made up.
+    /// Remembers the address of a failed member. One that never answered may be made up, as may where it is said to be: only the
+    /// address of an earlier life counts.
     pub(super) fn reconnect_later(&mut self, id: MemberId, name: Arc<str>, addr: SocketAddr) {
-        if !self.table.get(id).contact.may_be_made_up() {
+        let addr = match self.table.get(id).contact.may_be_made_up() {
+            true => self.reconnects.earlier.get(&name).copied(),
+            false => Some(addr),
+        };
+        if let Some(addr) = addr {
             self.reconnect_from_now_on(name, addr);
             self.schedule_reconnect();
         }
     }
 
-    pub(super) fn reconnect_from_now_on(&mut self, name: Arc<str>, addr: SocketAddr) {
+    /// A member of an earlier life.
+    pub(super) fn reconnect_to_earlier(&mut self, name: &Arc<str>, addr: SocketAddr) {
+        if self.reconnects.earlier.len() < self.reconnects.max {
+            self.reconnects.earlier.insert(Arc::clone(name), addr);
+        }
+        self.reconnect_from_now_on(Arc::clone(name), addr);
+    }
+
+    fn reconnect_from_now_on(&mut self, name: Arc<str>, addr: SocketAddr) {
         let first = self.jittered(self.config.probe_interval * 2);
         let peer = FailedPeer { addr, next: self.now + first, delay: first };
         let full = self.reconnects.remember(name, peer, self.account_of(addr));
         self.metrics.evicted_reconnects += u64::from(full);
-    }
-
-    /// A member is listed as alive: it is tried no longer, if it has answered there.
-    pub(super) fn forget_reconnect(&mut self, id: MemberId) {
-        let Record { name, contact, .. } = self.table.get(id);
-        if contact.met {
-            self.reconnects.forget(name);
-        }
     }
 
     pub(super) fn schedule_reconnect(&mut self) {
@@ -132,10 +142,9 @@ impl Node {
         let Some((name, peer)) = self.reconnects.first().filter(|_| self.phase == Phase::Live) else {
             return;
         };
-        let found = self.table.find_live(&name).filter(|id| self.table.get(*id).contact.met);
         self.reconnects.last = Some(self.now);
-        if found.is_some() || self.table.find_at(peer.addr, |record| record.contact.met).is_some() {
-            // Or another node answers there now.
+        if self.table.find_at(peer.addr, |record| record.contact.met).is_some() {
+            // Another node answers there now.
             self.reconnects.forget(&name);
         } else {
             let delay = (peer.delay * 2).min(self.config.reconnect_max_delay);

@@ -383,7 +383,7 @@ impl Table {
         self.departed.first_of(0).or_else(|| self.departed.first_of_largest()).map(|(_, id)| *id)
     }
 
-    /// An order-independent hash of the live members and their identities.
+    /// An order-independent hash of the live members, their identities and addresses.
     pub(super) fn digest(&self) -> u64 {
         self.digest
     }

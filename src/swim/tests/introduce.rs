@@ -362,6 +362,7 @@ fn a_newcomer_that_calls_is_asked_at_its_address_whatever_else_is_said_to_be_the
     for (name, from) in [("m2", addr(2)), ("m3", addr(3))] {
         say(&mut bench, name, from, &[Message::Alive(alive(name, 1, home))]);
     }
+    bench.receive(&alive("m4", 1, home));
     call(&mut bench, SocketAddr::new(home.ip(), 40_000), "new", &[alive("new", 0, home)]);
     bench.pass(millis(10));
     let asked: Vec<_> = bench.sent().iter().filter_map(|(_, packet)| forge::ping(packet)).collect();

@@ -94,8 +94,8 @@ fn a_member_that_moves_is_asked_there_whatever_else_is_said_to_be_there() {
     assert!(is_asked, "it is where it says it is");
 }
 
-/// The speaker makes up names at addresses of many hosts, and says that it lives at each of these, before and behind what is said
-/// of another member.
+/// The speaker makes up names at addresses of many hosts, and says that it lives at each of these, before and behind what another
+/// member of its host says.
 #[test]
 fn a_members_own_moves_keep_no_restarted_member_from_being_asked() {
     let mut bench = Bench::new(12);
@@ -119,8 +119,9 @@ fn a_members_own_moves_keep_no_restarted_member_from_being_asked() {
     };
     moves(&mut bench);
     let later = Alive { epoch: EPOCH + 1, ..alive("m5", 0, addr(66)) };
-    say(&mut bench, "m3", addr(3), &[Message::Alive(later)]);
+    say(&mut bench, "m2", addr(2), &[Message::Alive(later)]);
     moves(&mut bench);
+    assert_eq!(bench.node.moves.len(), 2, "a member is at one address");
     bench.pass(secs(1));
     let asked = bench.sent().iter().any(|(to, packet)| *to == addr(66) && forge::ping(packet).is_some());
     assert!(asked, "it is asked where it is");

@@ -158,7 +158,7 @@ fn a_recording_with_losses_is_replayed_around_them() {
     assert!(losses > 0);
 }
 
-/// `cargo test --release --features sim --lib how_long_a_state -- --ignored --nocapture`
+/// `cargo test --release --lib how_long_a_state -- --ignored --nocapture`
 #[test]
 #[ignore = "it measures"]
 #[expect(clippy::disallowed_methods, reason = "it measures")]

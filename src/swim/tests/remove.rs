@@ -8,7 +8,7 @@ use super::{
         MemberState::{self, Alive, Failed, Left, Suspect},
         Origin, Removal, StreamStep,
     },
-    bench::{self, Bench, EPOCH, alive, answers_come, failed, left, messages, packet_of, say, suspect},
+    bench::{self, Bench, EPOCH, alive, failed, left, messages, packet_of, say, suspect},
     world::{Latency, World, addr, converged, converged_with, millis, partition, secs},
 };
 use crate::{
@@ -235,29 +235,6 @@ fn a_live_member_that_is_said_to_be_reaped_has_time_to_refute_before_it_is_hidde
         bench.pass(secs(2));
         assert_eq!(bench.kinds().contains(&"reaped"), !refutes);
     }
-}
-
-/// It failed half a minute before it was removed.
-#[test]
-fn a_failed_member_that_is_to_be_reaped_is_told_until_it_is_hidden() {
-    let mut bench = Bench::new(4);
-    bench.receive(&failed("m2", 0));
-    let pass = |bench: &mut Bench, tenths| {
-        for _ in 0..tenths {
-            bench.pass(millis(100));
-            answers_come(bench, Some(addr(2)));
-        }
-    };
-    pass(&mut bench, 250);
-    bench.receive(&removed(1, true));
-    for _ in 0..29 {
-        pass(&mut bench, 10);
-        bench.node.forget_old_departures();
-        let m2 = bench.node.table.find("m2").expect("it is remembered");
-        assert!(bench.node.lately_departed.contains(m2) && bench.member("m2").is_some());
-    }
-    pass(&mut bench, 20);
-    assert_eq!(bench.member("m2"), None);
 }
 
 /// Two nodes know the same live members, and one of them knows of a removal: only the removed members go over the wire.
