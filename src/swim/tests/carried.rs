@@ -68,6 +68,7 @@ fn a_member_that_departs_or_moves_or_is_restarted_is_reached_by_streams_and_not_
         bench.sync(said);
         assert_eq!(bench.node.metrics().streams_only_members, 0);
         assert!(bench.node.carrier.carries_to("m2"));
+        assert_eq!(bench.node.carrier.saved("m2"), 0, "what was counted is of its last life or place");
     }
 }
 
