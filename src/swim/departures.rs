@@ -192,7 +192,7 @@ impl Node {
         let record = self.table.get(id);
         let after = match record.state {
             _ if record.tombstone => self.config.forget_after,
-            // It is told so, and has that long to refute before it becomes a tombstone.
+            // It counts as left for that long; one that was live until then is told so meanwhile, and can refute.
             _ if record.is_to_be_reaped() => self.config.gossip_to_failed.min(self.config.reap_left_after),
             MemberState::Left => self.config.reap_left_after,
             _ => self.config.reap_failed_after,

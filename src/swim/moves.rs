@@ -63,7 +63,8 @@ impl Moves {
         self.waiting().max(self.asked.len())
     }
 
-    /// An earlier claim of others on the same host about an address, or the member's own about any.
+    /// The claim that this one replaces: about the same member, by a claimant of the same host, and if it is not the member's own,
+    /// about the same address.
     fn find_said(&mut self, new: &Move, host: u32) -> Option<&mut Move> {
         let mut its = self.said.iter_mut().filter(|(of, _)| *of == host).flat_map(|(_, its)| its);
         its.find(|other| {
@@ -104,7 +105,7 @@ impl Moves {
     fn push(&mut self, new: Move, host: u32) {
         match self.said.iter_mut().find(|(of, _)| *of == host) {
             Some((_, its)) => {
-                let own = its.iter().take_while(|other| other.by_itself).count();
+                let own = its.partition_point(|other| other.by_itself);
                 its.insert(if new.by_itself { own } else { its.len() }, new);
             }
             None => self.said.push_back((host, [new].into())),

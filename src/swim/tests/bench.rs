@@ -121,6 +121,12 @@ impl Bench {
         sent
     }
 
+    /// The names that the pings which wait to be sent to an address ask for; all other datagrams are dropped.
+    pub(super) fn asked_at(&mut self, addr: SocketAddr) -> Vec<String> {
+        let sent = self.sent().into_iter().filter(|(to, _)| *to == addr);
+        sent.filter_map(|(_, packet)| forge::ping(&packet)).map(|(_, target)| target).collect()
+    }
+
     pub(super) fn events(&mut self) -> Vec<Event> {
         let outputs = std::iter::from_fn(|| self.node.poll_output());
         outputs

@@ -170,7 +170,7 @@ fn the_epoch_is_later_than_the_last_one_even_if_the_clock_is_behind() {
 }
 
 #[test]
-fn remembered_members_are_pinged_like_failed_ones_until_they_are_met() {
+fn remembered_members_are_pinged_like_failed_ones_until_they_are_listed() {
     let mut bench = Bench::new(1);
     bench.node.rejoin(bench.now, &past(1, &[("a", addr(5)), ("b", addr(6)), ("c", addr(7))]));
     bench.sync(Message::Alive(alive("b", 0, addr(8))));
@@ -193,6 +193,7 @@ fn a_remembered_member_that_others_list_and_that_never_answers_is_pinged_all_the
     let mut bench = Bench::new(1);
     bench.node.rejoin(bench.now, &past(1, &[("a", addr(5))]));
     bench.sync(Message::Alive(alive("a", 0, addr(5))));
+    assert_eq!(bench.node.reconnects.len(), 0, "a member that is listed is probed");
     for _ in 0..60 {
         bench.pass(secs(1));
         answers_come(&mut bench, Some(addr(5)));
@@ -204,6 +205,22 @@ fn a_remembered_member_that_others_list_and_that_never_answers_is_pinged_all_the
         pinged |= bench.sent().iter().any(|(to, _)| *to == addr(5));
     }
     assert!(pinged, "with back-off");
+}
+
+#[test]
+fn a_remembered_member_that_left_is_not_remembered_for_its_next_life() {
+    let mut bench = Bench::new(1);
+    bench.node.rejoin(bench.now, &past(1, &[("a", addr(5))]));
+    bench.sync(Message::Alive(alive("a", 0, addr(5))));
+    bench.sync(gone("a", 0, true, 0));
+    bench.sync(Message::Alive(alive("a", 1, addr(5))));
+    bench.sync(gone("a", 1, false, 0));
+    for _ in 0..60 {
+        bench.pass(secs(1));
+        answers_come(&mut bench, Some(addr(5)));
+    }
+    assert_eq!(bench.standing("a"), Some((MemberState::Failed, 1)));
+    assert_eq!(bench.node.reconnects.len(), 0);
 }
 
 /// A forged claim raised the epoch while the node's clock was years ahead. Going on from it would keep the node out until
