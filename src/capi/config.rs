@@ -144,10 +144,14 @@ pub extern "C" fn syncswim_config_free(config: *mut syncswim_config) {
 
 /// The discovery with this configuration.
 pub(super) fn discovery(config: *const syncswim_config) -> Result<GossipDiscovery, Failure> {
-    let Settings { mut gossip, options } = CONFIGS.get(config)?.lock().clone();
+    let Settings { gossip, options } = CONFIGS.get(config)?.lock().clone();
     // No other cluster of this configuration has the keyring.
     #[cfg(feature = "encryption")]
-    let _ = gossip.keyring.as_mut().map(|ring| *ring = ring.detached());
+    let gossip = {
+        let mut gossip = gossip;
+        gossip.keyring = gossip.keyring.map(|ring| ring.detached());
+        gossip
+    };
     gossip.validate()?;
     Ok(GossipDiscovery::with_options(gossip, options))
 }
