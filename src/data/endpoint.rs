@@ -7,6 +7,7 @@ use super::{
     key_values::{KeyValues, NotSet, Owners},
     messages::{Messages, Results, Via},
     rounds::Rounds,
+    stamp::Stamps,
     sync::{DataKinds, Sync},
 };
 use crate::{
@@ -37,8 +38,9 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// For a node that knows of no earlier life yet: its epoch is still the one that its clock gave it.
     pub(crate) fn new(node: Node) -> Self {
-        let key_values = KeyValues::new(&node);
-        let broadcasts = Broadcasts::new(&node);
+        let stamps = Stamps::new(node.own_life().epoch, node.now());
+        let key_values = KeyValues::new(&node, stamps.clone());
+        let broadcasts = Broadcasts::new(&node, stamps);
         let (messages, sync, rounds) = (Messages::default(), Sync::default(), Rounds::default());
         let (waits_for_round, large) = (false, Vec::new());
         Self { node, messages, broadcasts, key_values, sync, rounds, waits_for_round, large }
@@ -215,6 +217,9 @@ impl Endpoint {
                 };
                 if self.messages.on_message(&mut self.node, &mut large, now, from, via, message).is_err() {
                     self.node.count_malformed();
+                    if let Via::Stream(stream) = via {
+                        self.node.close_data_stream(now, stream);
+                    }
                 }
             }
         }
@@ -267,7 +272,9 @@ impl Endpoint {
             self.messages.stream_ended(&mut self.node, now, stream);
         }
         parts.broadcasts.settle(&self.node);
-        if let Some(with) = parts.broadcasts.poll_ask() {
+        if !self.sync.is_urgent(&self.node)
+            && let Some(with) = parts.broadcasts.poll_ask(|with| self.sync.may_begin(&self.node, with))
+        {
             self.sync.hasten(&self.node, with);
         }
         parts.key_values.settle(now, &self.node);

@@ -6,7 +6,14 @@
 //! members may then disagree which of two such values is later. The value itself always counts: a member whose clock is
 //! wrong, or stood still while its machine was suspended, still gets all values.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,30 +42,32 @@ impl fmt::Display for Stamp {
     }
 }
 
-/// Makes stamps, and bounds those of others.
-#[derive(Debug)]
+/// Makes stamps, and bounds those of others. Copies share what was heard: all kinds of data have one clock.
+#[derive(Debug, Clone)]
 pub(super) struct Stamps {
     /// The wall clock at the start, in milliseconds since 1970, and the `Time` of that moment.
     epoch: u64,
     start: Time,
-    latest: u64,
+    /// One thread at a time has the copies.
+    latest: Arc<AtomicU64>,
 }
 
 impl Stamps {
     pub(super) fn new(epoch: u64, start: Time) -> Self {
-        Self { epoch, start, latest: 0 }
+        Self { epoch, start, latest: Arc::default() }
     }
 
     /// A stamp for a new value or broadcast.
     pub(super) fn next(&mut self, now: Time) -> u64 {
-        self.latest = self.of(now, Duration::ZERO).max(self.latest.saturating_add(1));
-        self.latest
+        let next = self.of(now, Duration::ZERO).max(self.latest.load(Relaxed).saturating_add(1));
+        self.latest.store(next, Relaxed);
+        next
     }
 
     /// Processes a stamp, and returns the one that counts here.
     pub(super) fn on_stamp(&mut self, now: Time, stamp: u64) -> u64 {
         let counts = stamp.min(self.of(now, AHEAD));
-        self.latest = self.latest.max(counts);
+        self.latest.fetch_max(counts, Relaxed);
         counts
     }
 

@@ -207,8 +207,14 @@ impl Sync {
         self.is_urgent(node).then_some(self.not_before)
     }
 
-    fn is_urgent(&self, node: &Node) -> bool {
-        self.urgent.as_ref().is_some_and(|with| self.account_with_room(node, with).is_some())
+    /// Whether a member waits to be asked that can be.
+    pub(super) fn is_urgent(&self, node: &Node) -> bool {
+        self.urgent.as_ref().is_some_and(|with| self.may_begin(node, with))
+    }
+
+    /// Whether one more sync with a member may be under way.
+    pub(super) fn may_begin(&self, node: &Node, with: &Life) -> bool {
+        self.account_with_room(node, with).is_some()
     }
 
     /// The account of a listed member, if one more sync with it may be under way.

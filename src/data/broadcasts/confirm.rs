@@ -325,7 +325,9 @@ impl PendingConfirms {
         if pending.seqs.len() < MAX_PENDING.1 && !pending.seqs.contains(&seq) {
             pending.seqs.push(seq);
         }
-        pending.due = pending.due.min(due);
+        if due < pending.due {
+            (pending.due, pending.rides) = (due, false);
+        }
         self.next = Some(self.next.map_or(due, |next| next.min(due)));
     }
 
@@ -537,5 +539,22 @@ mod tests {
         let other = life("b", 1);
         pending.add(BEGIN, &other, Some(2.into()), 1, SPREAD);
         assert_eq!((pending.to.len(), take(&mut pending, &other, 99)), (MAX_PENDING.0 / 2 + 1, vec![1]));
+    }
+
+    /// The first one found no datagram to the origin, as it did not earn one.
+    #[test]
+    fn a_confirm_that_waits_for_a_packet_is_not_dropped_for_a_later_one() {
+        let (mut pending, origin) = (PendingConfirms::default(), life("a", 1));
+        let second = Duration::from_secs(1);
+        for (at, seq) in [(BEGIN, 1), (BEGIN + second, 2)] {
+            pending.add(at, &origin, None, seq, Duration::ZERO);
+            assert_eq!(pending.due(at), Some(origin.clone()));
+        }
+        let mut confirmed = Vec::new();
+        pending.take(&origin, |_, seq| {
+            confirmed.push(seq);
+            true
+        });
+        assert_eq!(confirmed, [1, 2]);
     }
 }

@@ -63,7 +63,7 @@ mod tests {
         *,
     };
     use crate::{
-        swim::{Config, Life, Node, Start, Time},
+        swim::{Life, Node, Time},
         wire::data::Broadcast,
     };
 
@@ -101,9 +101,7 @@ mod tests {
     /// A node that has broadcasts 1 and 700 of a member: the numbers between them that do not fit into the window were given
     /// up.
     fn behind() -> (Node, Broadcasts) {
-        let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);
-        let node = Node::new(Config::lan("me"), start, Time::ZERO);
-        let mut all = Broadcasts::new(&node);
+        let (node, mut all) = tests::alone();
         for seq in [1, 700] {
             all.learn(&node, tests::item("a", 1, seq), &tests::life("a", 1), false);
         }

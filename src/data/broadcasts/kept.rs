@@ -85,18 +85,15 @@ mod tests {
     use super::{
         super::{
             Delivery,
-            tests::{item, life},
+            tests::{alone, item, life},
         },
         *,
     };
-    use crate::swim::{Config, Start, Time};
 
     /// Members sent more while the node was down than a window holds.
     #[test]
     fn broadcasts_sent_while_a_node_was_down_are_not_reported_as_lost() {
-        let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);
-        let node = Node::new(Config::lan("me"), start, Time::ZERO);
-        let mut all = Broadcasts::new(&node);
+        let (node, mut all) = alone();
         let head = BroadcastHead { origin: "a", epoch: 1, below: 200, above: &[] };
         all.restore([head].into_iter());
         let mut lost_by = |seq, took_over| {
@@ -114,9 +111,7 @@ mod tests {
 
     #[test]
     fn any_heads_in_a_file_are_restored_or_skipped() {
-        let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);
-        let node = Node::new(Config::lan("me"), start, Time::ZERO);
-        let mut all = Broadcasts::new(&node);
+        let (node, mut all) = alone();
         let heads = [("a", 1, 0), ("a", 2, u64::MAX), ("b", u64::MAX, 7), ("me", 1, 7), ("", 1, 7)];
         let head = |(origin, epoch, below)| BroadcastHead { origin, epoch, below, above: &[0xff; 32] };
         all.restore(heads.map(head).into_iter());

@@ -67,10 +67,12 @@ impl Broadcasts {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{CONFIRM, Delivery, tests::item},
+        super::{
+            CONFIRM, Delivery,
+            tests::{alone, item},
+        },
         *,
     };
-    use crate::swim::{Config, Start};
 
     #[test]
     fn the_bytes_are_those_of_the_protocol() {
@@ -86,9 +88,7 @@ mod tests {
     /// This node heard of a later broadcast first, and gave up those before it.
     #[test]
     fn a_large_broadcast_that_counted_as_lost_is_read_once_and_a_malformed_one_is_refused() {
-        let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);
-        let node = Node::new(Config::lan("me"), start, Time::ZERO);
-        let mut all = Broadcasts::new(&node);
+        let (node, mut all) = alone();
         let origin = item("a", 1, 700).origin.clone();
         all.learn(&node, item("a", 1, 700), &origin, false);
         while all.poll_delivery().is_some() {}

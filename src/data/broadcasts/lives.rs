@@ -174,17 +174,9 @@ impl Broadcasts {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::tests::{item, life},
+        super::tests::{alone, item, life},
         *,
     };
-    use crate::swim::{Config, Start};
-
-    fn broadcasts() -> (Node, Broadcasts) {
-        let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);
-        let node = Node::new(Config::lan("me"), start, Time::ZERO);
-        let all = Broadcasts::new(&node);
-        (node, all)
-    }
 
     /// Makes 198 broadcasts of a life wait for its first one.
     fn hold(all: &mut Broadcasts, node: &Node, name: &str, epoch: u64) {
@@ -199,7 +191,7 @@ mod tests {
 
     #[test]
     fn broadcasts_held_back_for_many_names_are_bounded_and_the_rest_is_handed_out() {
-        let (node, mut all) = broadcasts();
+        let (node, mut all) = alone();
         for i in 0..60 {
             hold(&mut all, &node, &format!("x{i}"), 1);
             while all.poll_delivery().is_some() {}
@@ -217,7 +209,7 @@ mod tests {
 
     #[test]
     fn broadcasts_held_back_for_an_evicted_life_are_handed_out() {
-        let (node, mut all) = broadcasts();
+        let (node, mut all) = alone();
         hold(&mut all, &node, "a", 1);
         assert_eq!(all.poll_delivery(), None);
         all.learn(&node, item("a", 2, 1), &life("b", 7), false);

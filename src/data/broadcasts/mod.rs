@@ -130,10 +130,10 @@ pub(crate) struct Broadcasts {
 }
 
 impl Broadcasts {
-    pub(crate) fn new(node: &Node) -> Self {
+    pub(in crate::data) fn new(node: &Node, stamps: Stamps) -> Self {
         let own = node.own_life();
         Self {
-            stamps: Stamps::new(own.epoch, node.now()),
+            stamps,
             rng: fastrand::Rng::with_seed(own.epoch ^ u64::from(node.config().max_datagram as u32)),
             own,
             last: 0,
@@ -375,6 +375,7 @@ impl Broadcasts {
     /// Follows this node's own life, and drops work for members that are gone.
     pub(crate) fn settle(&mut self, node: &Node) {
         self.follow_own(node);
+        self.asks.retain(|with| node.listed_life(&with.name).is_some());
         if node.live() <= 1 && !self.queue.is_empty() {
             self.queue.clear();
         }
@@ -391,9 +392,10 @@ impl Broadcasts {
         }
     }
 
-    /// The next member to sync with, for missing broadcasts on either side.
-    pub(crate) fn poll_ask(&mut self) -> Option<Life> {
-        self.asks.pop_front()
+    /// The next member to sync with, for missing broadcasts on either side, of those with which a sync may begin.
+    pub(crate) fn poll_ask(&mut self, may_begin: impl Fn(&Life) -> bool) -> Option<Life> {
+        let at = self.asks.iter().position(may_begin)?;
+        self.asks.remove(at)
     }
 
     /// The origin to ask, since others claim a number that only the origin is believed about.

@@ -19,12 +19,18 @@ pub(super) fn item(name: &str, epoch: u64, seq: u64) -> Arc<Item> {
     Arc::new(Item { origin, account, seq, stamp: 0, given: 0, flags: 0, topic, payload })
 }
 
+/// A node that knows no other, and its broadcasts.
+pub(super) fn alone() -> (Node, Broadcasts) {
+    let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);
+    let node = Node::new(Config::lan("me"), start, Time::ZERO);
+    let all = Broadcasts::new(&node, Stamps::new(1, Time::ZERO));
+    (node, all)
+}
+
 /// Datagrams repeat broadcasts, and each packet that goes out takes some from the queue.
 #[test]
 fn a_broadcast_that_is_known_and_a_packet_of_broadcasts_cost_no_allocation() {
-    let start = Start::new(([10, 0, 0, 1], 1).into(), 1, 1);
-    let node = Node::new(Config::lan("me"), start, Time::ZERO);
-    let mut all = Broadcasts::new(&node);
+    let (node, mut all) = alone();
     (1..=10).for_each(|seq| all.learn(&node, item("a", 1, seq), &life("a", 1), true));
     while all.poll_delivery().is_some() {}
     let (origin, payload) = (life("a", 1), 7_u64.to_le_bytes());

@@ -142,10 +142,9 @@ struct Counted {
 }
 
 impl KeyValues {
-    pub(super) fn new(node: &Node) -> Self {
-        let Life { name, epoch } = node.own_life();
+    pub(super) fn new(node: &Node, stamps: Stamps) -> Self {
         Self {
-            own: name,
+            own: node.own_life().name,
             owners: Owners::default(),
             generation: 0,
             digest: 0,
@@ -155,7 +154,7 @@ impl KeyValues {
             short_at: None,
             retries: 0,
             next_count: Time::ZERO,
-            stamps: Stamps::new(epoch, node.now()),
+            stamps,
             rate: Bucket::default(),
             waiting: Waiting::default(),
             unsettled: None,
@@ -238,6 +237,8 @@ impl KeyValues {
     /// Adds changes to a packet for a member. A change is done after `limit` transmissions, if this packet counts as one.
     pub(super) fn fill(&mut self, node: &Node, to: &Life, limit: Option<u32>, packet: &mut Writer<'_>) {
         let Self { waiting, owners, .. } = self;
+        // Of two members, the other one has its own keys.
+        let nobody_lacks_it = node.live() <= 2;
         waiting.draw(limit, packet.room(), |owner, key| {
             let register = find(owners, owner).and_then(|owned| Some((&owned.map, owned.map.register(key)?)));
             // The key is gone, or the map is of another life: the entry runs out.
@@ -248,7 +249,8 @@ impl KeyValues {
             }
             // The recipient owns the key and knows the change, unless it is forged: it is ahead of all known versions.
             let is_told = *owner != *to.name || said.version > map.version;
-            (is_told && packet.message(&said)).then(|| packet.room())
+            let is_done = if is_told { packet.message(&said) } else { nobody_lacks_it };
+            is_done.then(|| packet.room())
         });
         self.note_unsettled(node.now());
     }

@@ -181,11 +181,15 @@ impl Mailbox {
     }
 
     fn push(&mut self, unread: Unread) {
+        self.put(self.unread.len(), unread);
+    }
+
+    fn put(&mut self, at: usize, unread: Unread) {
         match &unread {
             Unread::Message(item) => self.shares_of(&item.kind).add(item.account, size(item)),
             Unread::Lost { .. } => self.notices += 1,
         }
-        self.unread.push_back(unread);
+        self.unread.insert(at, unread);
     }
 
     fn note_lost(&mut self, from: Option<Life>, count: u64) {
@@ -218,17 +222,32 @@ impl Mailbox {
         self.shares_of(&item.kind).has_room(item.account, size(item), (MAX_UNREAD, MAX_UNREAD_BYTES))
     }
 
-    /// Takes out an older item that a newer one of its topic replaces. A large item never replaces a smaller one.
+    /// Takes out an older item that a newer one of its topic replaces: one of its account, or of another if that account then
+    /// has room for it. A large item never replaces a smaller one.
     fn fold(&mut self, newer: &Item) -> bool {
-        let is_older = |unread: &Unread| {
-            let Unread::Message(older) = unread else { return false };
+        let older = |unread: &Unread| {
+            let Unread::Message(older) = unread else { return None };
             let fits = newer.payload.len() <= older.payload.len().max(MAX_SMALL);
-            older.folds && older.topic == newer.topic && fits
+            (older.folds && older.topic == newer.topic && fits).then_some(older.account)
         };
-        let at = self.unread.iter().position(is_older);
-        let Some(older) = at.and_then(|at| self.unread.remove(at)) else { return false };
-        self.release(&older);
-        true
+        let own = |unread: &Unread| older(unread) == Some(newer.account);
+        if let Some(at) = self.unread.iter().position(own) {
+            self.take_out(at);
+            return true;
+        }
+        let Some(at) = self.unread.iter().position(|unread| older(unread).is_some()) else { return false };
+        let Some(taken) = self.take_out(at) else { return false };
+        if self.has_room_for(newer) {
+            return true;
+        }
+        self.put(at, taken);
+        false
+    }
+
+    fn take_out(&mut self, at: usize) -> Option<Unread> {
+        let unread = self.unread.remove(at)?;
+        self.release(&unread);
+        Some(unread)
     }
 
     fn release(&mut self, unread: &Unread) {
@@ -250,9 +269,7 @@ impl Queue for Mailbox {
     type Item = Unread;
 
     fn pop(&mut self) -> Option<Unread> {
-        let Some(unread) = self.unread.pop_front() else { return self.lost.pop() };
-        self.release(&unread);
-        Some(unread)
+        self.take_out(0).or_else(|| self.lost.pop())
     }
 
     fn is_empty(&self) -> bool {
@@ -440,6 +457,23 @@ mod tests {
         let got = kinds(&reader);
         let last = MessageKind::Broadcast { seq: 5000, stamp: Stamp(5000), gap: 0, late: false };
         assert_eq!((got.len(), got.last()), (EACH, Some(&Ok(last))));
+    }
+
+    /// Of a topic that all may send to: what one host sends leaves the places of others alone.
+    #[test]
+    fn in_a_full_mailbox_a_host_replaces_its_own_and_others_within_its_share() {
+        let mailboxes = Mailboxes::default();
+        let reader = open(&mailboxes, "t");
+        for host in 1..=9 {
+            (1..=5000).for_each(|seq| assert_eq!(mailboxes.broadcast(&of(host, heard(seq, true))), 0));
+        }
+        let read: Vec<_> = std::iter::from_fn(|| reader.try_recv().ok()).collect();
+        let count = |host: u32| {
+            let is_its = |unread: &&Unread| matches!(unread, Unread::Message(item) if item.account == Some(host.into()));
+            read.iter().filter(is_its).count()
+        };
+        assert_eq!([count(1), count(2), count(3)], [EACH, EACH / 2, EACH / 4]);
+        assert!((4..=9).all(|host| count(host) > 0), "the newest of each is there");
     }
 
     #[test]

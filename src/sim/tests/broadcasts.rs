@@ -231,6 +231,21 @@ fn numbers(world: &World, host: usize, origin: &str) -> Vec<u64> {
     world.received(host).iter().filter(|got| *got.origin == *origin).map(|got| got.seq).collect()
 }
 
+/// Datagrams have just ceased to reach five of them, so that nothing but these streams brings it in time.
+#[test]
+fn a_confirmed_broadcast_goes_by_stream_to_all_members_that_datagrams_do_not_reach() {
+    for seed in seeds(5) {
+        let mut world = World::new(seed);
+        world.start_cluster(8, Config::lan);
+        world.run_for(20 * SECOND);
+        world.net.no_udp_into.extend(3..8);
+        let report = world.broadcast_confirmed(0, "t", b"x", 4 * SECOND / 5);
+        world.run_for(SECOND);
+        let outcome = report.try_recv().expect("its time is over");
+        assert_eq!(outcome.missing, [], "seed {seed}");
+    }
+}
+
 #[test]
 fn a_partition_costs_nothing_in_half_a_minute_and_only_old_broadcasts_in_a_minute_and_a_half() {
     for (length, all) in [(30, true), (90, false)] {

@@ -37,6 +37,15 @@ fn a_key_reaches_all_and_so_does_its_deletion() {
 }
 
 #[test]
+fn of_two_members_the_one_that_hears_of_a_key_passes_it_on_to_nobody() {
+    let mut world = cluster(1, 2, Config::lan);
+    set(&mut world, 0, "role", b"db");
+    run_until_true(&mut world, secs(5));
+    world.run_for(secs(10));
+    assert_eq!([0, 1].map(|host| world.metrics(host).queued_entries), [0; 2]);
+}
+
+#[test]
 fn a_value_that_fits_in_no_datagram_is_fetched() {
     let mut world = cluster(2, 20, Config::lan);
     let value: Vec<u8> = (0..MAX_VALUE).map(|i| i as u8).collect();
