@@ -131,7 +131,7 @@ impl Node {
             Some(before) if before == self.table.digest() => Taught::Nothing,
             Some(_) => Taught::Something,
         };
-        let (account, bounds) = (self.account_of(with), self.sync_bounds());
+        let (account, bounds) = (self.table.account_of(with), self.sync_bounds());
         self.sync_pace.for_digests.adapt(self.now, account, taught, bounds);
     }
 
@@ -141,7 +141,7 @@ impl Node {
         let differ = ours != 0 && theirs != 0 && ours != theirs;
         let live = self.id_of(sender).map(|id| self.table.get(id)).filter(|record| record.state.is_live());
         let Some(addr) = live.map(|record| record.addr).filter(|_| differ) else { return };
-        let account = self.account_of(addr);
+        let account = self.table.account_of(addr);
         if self.sync_pace.for_digests.may_begin(self.now, account)
             && self.open(Purpose::Sync, addr, self.config.stream_timeout).is_some()
         {

@@ -43,7 +43,7 @@ impl Node {
             ("members that were challenged", self.challenges.len(), MAX_CHALLENGED),
             ("members whom datagrams do not reach", self.carrier.len(), live + departed),
             ("failed members to reconnect to", self.reconnects.len(), self.config.max_reconnects),
-            ("addresses of an earlier life", self.reconnects.earlier(), self.config.max_reconnects),
+            ("addresses of relisted members", self.reconnects.relisted(), live),
             ("members of an earlier life", self.rejoin.len(), self.config.max_reconnects),
             ("pings with a Left", self.told_of_leave(), MAX_TOLD),
             ("members that ask a leaver for proof", self.without_token(), live + departed),

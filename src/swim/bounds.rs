@@ -247,6 +247,7 @@ impl Node {
             (record.state, record.suspicion) = (MemberState::Failed, None);
         });
         self.emit_member(|member| Event::Reaped { member }, id);
+        self.reconnect_later(id);
         self.forget(id);
     }
 }

@@ -42,14 +42,15 @@ impl Node {
         }
     }
 
-    /// Remembers the caller's name. A member that has shown no token is sent one, to its address.
+    /// Remembers the caller's name. A member that has shown no token is sent one, to its address: by stream, as it called by
+    /// one, once datagrams were in vain.
     pub(super) fn note_caller(&mut self, stream: StreamId, token: u32, name: &str) {
         let Some(session) = self.streams.sessions.get_mut(&stream) else { return };
         session.caller = name.into();
         self.recognize_caller(stream, token);
         let proven = self.streams.sessions.get(&stream).is_some_and(|session| session.proven);
         if let Some(id) = self.table.find(name).filter(|id| *id != MemberId::SELF && !proven) {
-            self.challenge(id, Priority::Provoked);
+            let _ = self.challenge(id, Priority::Provoked) || self.challenge_by(id, Some(Priority::Provoked));
         }
     }
 

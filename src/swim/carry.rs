@@ -98,6 +98,11 @@ impl Carrier {
         self.is_mute() || self.saved.contains_key(name)
     }
 
+    /// Streams carry what is for this member until a datagram is answered; that datagrams do not reach it is not certain.
+    pub(super) fn carry_to(&mut self, name: &str) {
+        self.saved.entry(name.into()).or_default();
+    }
+
     fn is_mute(&self) -> bool {
         self.in_a_row >= if self.ever { MUTE.1 } else { MUTE.0 }
     }
@@ -105,6 +110,11 @@ impl Carrier {
     /// Probes of a member in a row that were answered by stream alone.
     pub(super) fn saved(&self, name: &str) -> u32 {
         self.saved.get(name).map_or(0, |saved| saved.rounds)
+    }
+
+    /// Live members that datagrams do not reach for certain.
+    pub(super) fn streams_only(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.saved.iter().filter(|(_, saved)| saved.certain).map(|(name, _)| name)
     }
 
     /// The problem that is reported now.
@@ -131,7 +141,9 @@ impl Carrier {
         saved.certain |= saved.rounds >= CERTAIN || all;
         let certain = saved.certain;
         if all {
-            self.saved.values_mut().for_each(|saved| saved.certain = true);
+            // Not of those that are in doubt.
+            let counted = self.saved.values_mut().filter(|saved| saved.rounds > 0);
+            counted.for_each(|saved| saved.certain = true);
         }
         certain
     }
@@ -182,20 +194,14 @@ impl Node {
         }
     }
 
-    /// Live members that datagrams do not reach for certain.
-    pub(super) fn streams_only_members(&self) -> impl Iterator<Item = &Arc<str>> {
-        let certain = self.carrier.saved.iter().filter(|(_, saved)| saved.certain).map(|(name, _)| name);
-        certain.filter(|name| self.table.find_live(name).is_some())
-    }
-
     /// Reports which there are, or that they are others than before, at most once in a while; and at once that there are none.
     pub(super) fn tell_of_saved(&mut self) {
-        let count = self.streams_only_members().count();
+        let count = self.carrier.streams_only().count();
         if count == 0 {
             let solved = self.carrier.told.take();
             return self.tell_reach(None, solved);
         }
-        let members = self.streams_only_members().take(MAX_NAMED).cloned().collect();
+        let members = self.carrier.streams_only().take(MAX_NAMED).cloned().collect();
         let problem = ReachProblem::Datagrams { members, count };
         if self.carrier.told.as_ref() != Some(&problem) && self.now >= self.carrier.next {
             self.carrier.next = self.now + self.config.probe_interval.saturating_mul(TELL_AGAIN);

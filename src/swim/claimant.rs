@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{member::MemberId, node::Node};
+use super::{member::MemberId, table::Table};
 
 /// The member that makes a claim about another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,21 +13,21 @@ pub(super) struct Claimant {
     pub(super) host: u32,
 }
 
-impl Node {
+impl Table {
     /// A member, or an unknown claimant at an address. A member counts for the host where it answered last, since its address is
     /// its own claim. Where no other host is known, it counts for itself.
     pub(super) fn claimant(&self, id: Option<MemberId>, at: SocketAddr) -> Claimant {
-        let record = id.map(|id| self.table.get(id));
+        let record = id.map(|id| self.get(id));
         let host = match record {
-            Some(record) if self.table.hosts() <= 1 => record.mark,
+            Some(record) if self.hosts() <= 1 => record.mark,
             Some(record) if record.contact.met_on_host != 0 => record.contact.met_on_host,
-            _ => self.table.hash_host(at),
+            _ => self.hash_host(at),
         };
         Claimant { id, host }
     }
 
     /// The member at an address, or an unknown claimant there.
     pub(super) fn claimant_at(&self, at: SocketAddr) -> Claimant {
-        self.claimant(self.table.find_at(at, |record| record.contact.met), at)
+        self.claimant(self.find_at(at, |record| record.contact.met), at)
     }
 }

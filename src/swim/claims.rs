@@ -122,7 +122,7 @@ impl Node {
         let mut record = self.record(claim.name, claim.addr, MemberState::Alive, identity);
         record.tags = tags;
         let id = self.table.insert(record, &mut self.rng);
-        self.reconnects.forget(claim.name);
+        self.relist(id);
         self.remember(id, Observation::Joined);
         self.emit_member(|member| Event::Joined { member }, id);
         self.spread(id, Urgency::Routine);
@@ -254,7 +254,7 @@ impl Node {
             (record.tags, record.tags_incarnation) = (tags, identity.incarnation);
             (record.suspicion, record.removed, record.tombstone) = (None, None, false);
         });
-        self.reconnects.forget(&self.table.get(id).name);
+        self.relist(id);
     }
 
     pub(super) fn record(

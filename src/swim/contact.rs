@@ -99,6 +99,11 @@ impl Contact {
         may
     }
 
+    /// Whether it was challenged by as many datagrams as may be, in vain.
+    pub(super) fn has_all_challenges(self) -> bool {
+        self.challenges == MAX_CHALLENGES
+    }
+
     /// A relay reached it.
     pub(super) fn reached(&mut self) {
         self.missed = 0;

@@ -120,7 +120,7 @@ impl Node {
                 if sender.proven {
                     heard.outdated |= self.is_outdated(claim, sender);
                     heard.mistaken |= self.is_mistaken(claim);
-                    let claimant = self.claimant(self.id_of(sender), sender.source);
+                    let claimant = self.table.claimant(self.id_of(sender), sender.source);
                     let by_itself = claimant.id.is_some_and(|id| claim.is_about(&self.table.get(id).name));
                     self.handle_claim(claim, by_itself, claimant);
                     if by_itself {

@@ -137,11 +137,9 @@ impl Node {
             (record.suspicion, record.removed) = (None, removed.map(Removed::of).map(Box::new));
         });
         let record = self.table.get(id);
-        let (name, addr, shown) = (Arc::clone(&record.name), record.addr, !record.tombstone);
+        let (name, shown) = (Arc::clone(&record.name), !record.tombstone);
         match state {
-            MemberState::Failed if old.is_live() => {
-                self.reconnect_later(id, Arc::clone(&name), addr);
-            }
+            MemberState::Failed if old.is_live() => self.reconnect_later(id),
             // It is tried as before, if it is.
             MemberState::Failed => {}
             _ => self.reconnects.forget_left(&name),

@@ -147,7 +147,7 @@ impl Node {
                 }
             }
             None => {
-                let claimant = self.claimant_at(peer);
+                let claimant = self.table.claimant_at(peer);
                 self.on_alive(alive, Authority::Other(claimant));
             }
         }
@@ -242,7 +242,7 @@ impl Node {
         if identity <= record.identity {
             return;
         }
-        let account = self.account_of(peer);
+        let account = self.table.account_of(peer);
         let causes = |question: &Question| matches!(question, Question::Holder(_, by) if account.is_of(*by));
         if self.questions().any(causes) {
             return self.drop_unverified();

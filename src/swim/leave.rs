@@ -202,7 +202,7 @@ impl Node {
             }
             return true;
         }
-        let host = self.claimant(self.table.find(&name), addr).host;
+        let host = self.table.claimant(self.table.find(&name), addr).host;
         if !self.leave.is_believed_by(&name) {
             self.leave.believed.push((name, host));
         }

@@ -305,7 +305,7 @@ impl Record {
 
     /// Whether accusations under another identity count against it: others can raise its incarnation, and its epoch, at each node
     /// alone, and then no node could confirm what another finds. Of another epoch they count once three probes have failed:
-    /// after a restart, rumours of the past life go round.
+    /// after a restart, old claims about the past life go round.
     pub(super) fn is_accused_under(&self, identity: Identity) -> bool {
         match identity.epoch == self.identity.epoch {
             true => self.contact.missed_last(),

@@ -181,7 +181,7 @@ impl Node {
     fn ask_there(&mut self, claim: &Alive<'_>, claimant: Option<Claimant>) {
         let Some(introduced) = self.introduced(claim) else { return };
         let new = Move { claim: introduced.introduction, by_itself: claimant.is_none() };
-        let itself = || self.claimant(self.table.find(claim.name), claim.addr);
+        let itself = || self.table.claimant(self.table.find(claim.name), claim.addr);
         let host = claimant.unwrap_or_else(itself).host;
         if let Some(other) = self.moves.find_said(&new, host) {
             if new.claim.identity > other.claim.identity {
@@ -200,6 +200,10 @@ impl Node {
     pub(super) fn ask_about_moves(&mut self) {
         for _ in 0..self.config.gossip_fanout {
             let Some(new) = self.moves.take_next() else { return };
+            if !new.by_itself && self.moves.is_asked(&new.claim, self.now, self.config.gossip_interval) {
+                // By the member's own word.
+                continue;
+            }
             let Introduction { name, addr, .. } = &new.claim;
             let known = self.table.find(name).map(|id| self.table.get(id).addr);
             let behind = match known == Some(*addr) {

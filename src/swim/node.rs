@@ -390,7 +390,7 @@ impl Node {
             open_streams: self.streams.len() as u64,
             probes: self.prober.rounds,
             health_score: u64::from(self.health.score()),
-            streams_only_members: self.streams_only_members().count() as u64,
+            streams_only_members: self.carrier.streams_only().count() as u64,
             unreached: self.reach.is_unreached().into(),
             address_gone: self.reach.is_gone().into(),
             address_differs: self.observed_addr().is_some().into(),

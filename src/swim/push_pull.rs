@@ -81,7 +81,7 @@ impl Node {
             }
             (Step::AwaitReturn, claim) if claim.is_claim() => {
                 let by_itself = claim.is_about(&session.caller);
-                let claimant = self.claimant(self.table.find(&session.caller), session.peer);
+                let claimant = self.table.claimant(self.table.find(&session.caller), session.peer);
                 self.handle_claim(claim, by_itself, claimant);
             }
             (Step::AwaitTable, claim) if claim.is_claim() => {
@@ -98,7 +98,7 @@ impl Node {
                     _ => false,
                 };
                 self.note_mention(stream, claim);
-                let claimant = self.claimant_at(peer);
+                let claimant = self.table.claimant_at(peer);
                 self.handle_claim(claim, by_itself, claimant);
             }
             (Step::AwaitSelection, Message::BucketSelection(selection)) => {

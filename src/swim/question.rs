@@ -155,7 +155,7 @@ impl Node {
                     Some(id) if self.table.get(id).addr == peer => {
                         // So it has moved.
                         self.table.contact_mut(id).silent = true;
-                        let holder = self.claimant_at(peer);
+                        let holder = self.table.claimant_at(peer);
                         self.on_alive(&introduction.claim(), Authority::Other(holder));
                     }
                     _ => self.metrics.dropped_unverified += 1,

@@ -2,7 +2,10 @@
 //!
 //! An answer is followed by a push/pull, in which each side learns whom the other declared failed, and all who are alive
 //! refute. So a partition ends without seeds. Members that left are not tried. Members of an earlier life (`rejoin.rs`) are
-//! tried like failed ones until they are listed, and again if they fail then, even if this node never reached them.
+//! tried like failed ones.
+//!
+//! What is listed is probed instead. Where others list a failed member, it may never have been: the address where it was known
+//! is kept until it answers, and tried again if it fails before.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
@@ -14,8 +17,16 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    carry::Priority, member::MemberId, node::Node, phase::Phase, session::Purpose, share::Account,
-    time::Time, timers::Timer, transmit::Behind, validation::Sender,
+    carry::Priority,
+    member::{MemberId, Record},
+    node::Node,
+    phase::Phase,
+    session::Purpose,
+    share::Account,
+    time::Time,
+    timers::Timer,
+    transmit::Behind,
+    validation::Sender,
 };
 
 /// Failed members that have one account.
@@ -28,8 +39,8 @@ pub(super) struct Reconnects {
     due: BTreeSet<(Time, Arc<str>)>,
     /// The same by account, those of the host and of the address of each.
     due_of: BTreeMap<Account, BTreeSet<(Time, Arc<str>)>>,
-    /// Members of an earlier life, unless they are known to have left.
-    earlier: BTreeMap<Arc<str>, SocketAddr>,
+    /// Where failed members were known that others list again, until they answer.
+    relisted: BTreeMap<Arc<str>, SocketAddr>,
     max: usize,
     /// The ping that is under way.
     asked: Option<(u32, Arc<str>, SocketAddr)>,
@@ -54,14 +65,19 @@ impl Reconnects {
     }
 
     #[cfg(any(test, feature = "sim"))]
-    pub(super) fn earlier(&self) -> usize {
-        self.earlier.len()
+    pub(super) fn relisted(&self) -> usize {
+        self.relisted.len()
     }
 
     /// A member of this name left.
     pub(super) fn forget_left(&mut self, name: &str) {
         self.forget(name);
-        self.earlier.remove(name);
+        self.forget_relisted(name);
+    }
+
+    /// A member of this name has answered where it is listed.
+    pub(super) fn forget_relisted(&mut self, name: &str) -> Option<SocketAddr> {
+        self.relisted.remove(name)
     }
 
     /// Remembers an address of this account. Returns whether another had to make room: the one whose next attempt is
@@ -82,8 +98,8 @@ impl Reconnects {
         full
     }
 
-    pub(super) fn forget(&mut self, name: &str) {
-        let Some((name, peer)) = self.failed.remove_entry(name) else { return };
+    fn forget(&mut self, name: &str) -> Option<(Arc<str>, SocketAddr)> {
+        let (name, peer) = self.failed.remove_entry(name)?;
         let due = (peer.next, name);
         self.due.remove(&due);
         for account in Account::both_of(peer.addr) {
@@ -94,6 +110,7 @@ impl Reconnects {
                 }
             }
         }
+        Some((due.1, peer.addr))
     }
 
     fn first(&self) -> Option<(Arc<str>, FailedPeer)> {
@@ -103,31 +120,31 @@ impl Reconnects {
 }
 
 impl Node {
-    /// Remembers the address of a failed member. One that never answered may be made up, as may where it is said to be: only the
-    /// address of an earlier life counts.
-    pub(super) fn reconnect_later(&mut self, id: MemberId, name: Arc<str>, addr: SocketAddr) {
-        let addr = match self.table.get(id).contact.may_be_made_up() {
-            true => self.reconnects.earlier.get(&name).copied(),
-            false => Some(addr),
-        };
-        if let Some(addr) = addr {
-            self.reconnect_from_now_on(name, addr);
+    /// A member is listed. If it failed before, and may be made up where it is listed, the known address is kept.
+    pub(super) fn relist(&mut self, id: MemberId) {
+        let record = self.table.get(id);
+        if let Some((name, addr)) = self.reconnects.forget(&record.name)
+            && record.contact.may_be_made_up()
+        {
+            self.reconnects.relisted.insert(name, addr);
+        }
+    }
+
+    /// Remembers the address of a failed member. One that never answered may be made up, as may where it is said to be: only an
+    /// address where it was known before it was listed counts.
+    pub(super) fn reconnect_later(&mut self, id: MemberId) {
+        let Record { name, addr, contact, .. } = self.table.get(id);
+        let known = self.reconnects.forget_relisted(name);
+        if let Some(addr) = known.or((!contact.may_be_made_up()).then_some(*addr)) {
+            self.reconnect_from_now_on(Arc::clone(name), addr);
             self.schedule_reconnect();
         }
     }
 
-    /// A member of an earlier life.
-    pub(super) fn reconnect_to_earlier(&mut self, name: &Arc<str>, addr: SocketAddr) {
-        if self.reconnects.earlier.len() < self.reconnects.max {
-            self.reconnects.earlier.insert(Arc::clone(name), addr);
-        }
-        self.reconnect_from_now_on(Arc::clone(name), addr);
-    }
-
-    fn reconnect_from_now_on(&mut self, name: Arc<str>, addr: SocketAddr) {
+    pub(super) fn reconnect_from_now_on(&mut self, name: Arc<str>, addr: SocketAddr) {
         let first = self.jittered(self.config.probe_interval * 2);
         let peer = FailedPeer { addr, next: self.now + first, delay: first };
-        let full = self.reconnects.remember(name, peer, self.account_of(addr));
+        let full = self.reconnects.remember(name, peer, self.table.account_of(addr));
         self.metrics.evicted_reconnects += u64::from(full);
     }
 
@@ -149,7 +166,7 @@ impl Node {
         } else {
             let delay = (peer.delay * 2).min(self.config.reconnect_max_delay);
             let next = self.now + self.jittered(delay);
-            let account = self.account_of(peer.addr);
+            let account = self.table.account_of(peer.addr);
             self.reconnects.remember(Arc::clone(&name), FailedPeer { next, delay, ..peer }, account);
             let about = Behind::Updates(Some(Arc::clone(&name)));
             let seq = self.ping(peer.addr, &name, about, Priority::Updates);
@@ -209,7 +226,7 @@ mod tests {
         let evicted = (80..117).filter(|at| remember(&mut reconnects, *at)).count();
         assert_eq!((evicted, reconnects.len()), (1, 100));
         assert!(!has(&reconnects, 16) && has(&reconnects, 17), "of all");
-        (0..117).for_each(|at| reconnects.forget(&format!("n{at}")));
+        (0..117).for_each(|at| _ = reconnects.forget(&format!("n{at}")));
         assert_eq!((kept(&reconnects), reconnects.due_of.len()), ((0, 0), 0));
     }
 

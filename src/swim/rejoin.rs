@@ -92,7 +92,7 @@ impl Node {
         for EarlierMember { name, addr } in past.members.iter().take(self.config.max_reconnects) {
             if self.may_be_remembered(name, *addr) {
                 self.rejoin.addrs.push(*addr);
-                self.reconnect_to_earlier(name, *addr);
+                self.reconnect_from_now_on(Arc::clone(name), *addr);
             }
         }
         if self.phase == Phase::Live {

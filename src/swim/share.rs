@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    node::Node,
     session::Purpose,
     stream::{StreamId, Streams},
+    table::Table,
 };
 use crate::address::host_of;
 
@@ -47,17 +47,19 @@ impl From<u32> for Account {
     }
 }
 
-impl Node {
+impl Table {
     /// The account of a member at an address.
     pub(super) fn account_of(&self, addr: SocketAddr) -> Account {
         let host = host_of(addr.ip());
-        Account(if self.table.has_met_elsewhere(host) { SocketAddr::new(host, 0) } else { addr })
+        Account(if self.has_met_elsewhere(host) { SocketAddr::new(host, 0) } else { addr })
     }
+}
 
+impl Streams {
     /// Whether a stream of this kind that this node began with an account is under way.
     pub(super) fn has_opened_to(&self, account: Account, is: impl Fn(&Purpose) -> bool) -> bool {
-        let Streams { opened, sessions, .. } = &self.streams;
-        let is_one = |stream: &StreamId| sessions.get(stream).is_some_and(|session| is(&session.purpose));
-        opened.iter().any(|(stream, peer)| is_one(stream) && account.is_of(*peer))
+        let is_one =
+            |stream: &StreamId| self.sessions.get(stream).is_some_and(|session| is(&session.purpose));
+        self.opened.iter().any(|(stream, peer)| is_one(stream) && account.is_of(*peer))
     }
 }

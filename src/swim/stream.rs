@@ -111,7 +111,7 @@ impl Node {
         let syncs = matches!(purpose, Purpose::Sync);
         // No member holds several.
         let is_sync = |purpose: &Purpose| matches!(purpose, Purpose::Sync);
-        if syncs && self.has_opened_to(self.account_of(addr), is_sync) {
+        if syncs && self.streams.has_opened_to(self.table.account_of(addr), is_sync) {
             return None;
         }
         // Joins have a bound of their own, and their result is waited for.

@@ -281,7 +281,7 @@ impl Node {
     ) -> Result<(), NotOpened> {
         let is_ours = |id: &&StreamId| self.streams.opened.contains_key(id) == opened;
         let (mut all, mut with_it) = spared;
-        let account = self.account_of(addr);
+        let account = self.table.account_of(addr);
         // The order does not matter for a count.
         self.streams.ids().filter(is_ours).filter_map(|id| self.streams.sessions.get(id)).for_each(
             |session| {
@@ -300,7 +300,7 @@ impl Node {
     /// The account of a listed member other than this node.
     pub(crate) fn account_of_member(&self, name: &str) -> Option<Account> {
         let id = self.table.find_listed(name).filter(|id| *id != MemberId::SELF)?;
-        Some(self.account_of(self.table.get(id).addr))
+        Some(self.table.account_of(self.table.get(id).addr))
     }
 
     /// The account that an item counts for whose claimed origin or owner is not this node: that of the origin's host once the
@@ -309,7 +309,7 @@ impl Node {
         let record = self.table.find_listed(of).map(|id| (id, self.table.get(id)));
         match record {
             Some((MemberId::SELF, _)) => None,
-            Some((_, record)) if record.contact.met => Some(self.account_of(record.addr)),
+            Some((_, record)) if record.contact.met => Some(self.table.account_of(record.addr)),
             _ => Some(Account::UNMET),
         }
     }

@@ -70,8 +70,14 @@ pub(super) struct Pinged<T> {
     bound: usize,
 }
 
-/// The name of a member that was challenged, and where.
-pub(super) type Challenged = (Arc<str>, SocketAddr);
+/// A member that was challenged.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Challenged {
+    name: Arc<str>,
+    addr: SocketAddr,
+    /// By stream, and datagrams were in vain.
+    in_vain: bool,
+}
 
 impl<T> Pinged<T> {
     pub(super) fn new(bound: usize) -> Self {
@@ -220,8 +226,10 @@ impl Node {
         let now = self.now;
         let contact = self.table.contact_mut(id);
         contact.on_answer(now);
-        if !self.table.get(id).contact.met {
-            let Record { addr, mark, .. } = *self.table.get(id);
+        let record = self.table.get(id);
+        if !record.contact.met {
+            self.reconnects.forget_relisted(&record.name);
+            let Record { addr, mark, .. } = *record;
             let host = self.table.hash_host(addr);
             let is_one_more = self.has_room_for_mark_on(mark, host);
             self.table.update(id, &mut self.rng, |record| {
@@ -396,7 +404,7 @@ impl Node {
             _ if self.is_leaving() => {}
             (_, Some(introduced)) => self.ping_unverified(introduced, None),
             (Some(id), None) if !sender.proven => {
-                self.challenge_by(id, sender.by_stream.then_some(Priority::Provoked))
+                self.challenge_by(id, sender.by_stream.then_some(Priority::Provoked));
             }
             _ => {}
         }
@@ -418,24 +426,27 @@ impl Node {
     }
 
     /// Challenges a member that has not answered yet, or whose token is not known (QUIC: PATH_CHALLENGE): pings it at its
-    /// address. Updates follow when it answers.
-    pub(super) fn challenge(&mut self, id: MemberId, priority: Priority) {
+    /// address, unless that was done too often in vain. Updates follow when it answers. Returns whether it was pinged.
+    pub(super) fn challenge(&mut self, id: MemberId, priority: Priority) -> bool {
         let record = self.table.get(id);
         // Names can be made up: a member that never answered has the priority of what others cause.
         let priority = if record.contact.met { priority } else { Priority::Provoked };
         let by_stream = self.carrier.carries_to(&record.name);
-        self.challenge_by(id, by_stream.then_some(priority));
+        self.challenge_by(id, by_stream.then_some(priority))
     }
 
     /// The same by stream, or by datagram.
-    fn challenge_by(&mut self, id: MemberId, by_stream: Option<Priority>) {
+    pub(super) fn challenge_by(&mut self, id: MemberId, by_stream: Option<Priority>) -> bool {
         if !self.count_challenge(id, by_stream.is_some()) {
-            return;
+            return false;
         }
-        let Record { name, addr, .. } = self.table.get(id);
+        let Record { name, addr, contact, .. } = self.table.get(id);
+        let in_vain = by_stream.is_some() && contact.has_all_challenges();
         let (name, addr) = (Arc::clone(name), *addr);
         let seq = self.ping_by(by_stream, addr, &name, Behind::Nothing);
-        self.metrics.evicted_challenges += u64::from(self.challenges.push(seq, (name, addr)));
+        let challenged = Challenged { name, addr, in_vain };
+        self.metrics.evicted_challenges += u64::from(self.challenges.push(seq, challenged));
+        true
     }
 
     pub(super) fn take_challenge_answer(
@@ -444,14 +455,19 @@ impl Node {
         seq: u32,
         token: Option<u32>,
     ) -> bool {
-        let Some((name, addr)) = self.challenges.take(seq) else { return false };
+        let Some(Challenged { name, addr, in_vain }) = self.challenges.take(seq) else { return false };
         let waiting = self.transmits.len();
         // A member that took them before was challenged because a claim was made in its name, and receives updates in its
         // turn.
         let took = self.takes_updates_at(&name, addr);
         self.on_direct_answer(sender, &name, addr, token);
-        if sender.mark == hash::member(&name)
-            && !self.updates.is_empty()
+        if sender.mark != hash::member(&name) {
+            return true;
+        }
+        if in_vain && self.config.stream_fallback && self.table.find(&name).is_some() {
+            self.carrier.carry_to(&name);
+        }
+        if !self.updates.is_empty()
             && self.transmits.len() == waiting
             && !took
             && self.takes_updates_at(&name, addr)

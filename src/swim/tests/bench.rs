@@ -243,7 +243,7 @@ pub(super) fn answers_come(bench: &mut Bench, silent: Option<SocketAddr>) {
 
 /// Takes in a message of the peer at an address about others.
 pub(super) fn tell(node: &mut Node, message: &Message<'_>, from: SocketAddr) {
-    let claimant = node.claimant_at(from);
+    let claimant = node.table.claimant_at(from);
     node.handle_claim(message, false, claimant);
 }
 

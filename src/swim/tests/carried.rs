@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    super::{Output, StreamFailure, StreamId, StreamStep, updates::Urgency},
+    super::{Config, Output, StreamFailure, StreamId, StreamStep, updates::Urgency},
     bench::{Bench, EPOCH, alive, gone, packet_from, packet_of},
     world::{addr, millis},
 };
@@ -185,6 +185,44 @@ fn a_leave_among_leavers_remembers_each_of_them_once() {
         assert_eq!(bench.node.audit(), Ok(()));
     }
     assert!(retries > 2, "{retries}");
+}
+
+/// A router maps TCP alone: its datagrams come from another address, and none reaches the one that it advertises.
+#[test]
+fn a_listed_member_that_calls_is_asked_for_proof_by_stream_once_datagrams_were_in_vain() {
+    for stream_fallback in [true, false] {
+        asked_for_proof_by_stream(Config { stream_fallback, ..Config::lan("me") });
+    }
+}
+
+fn asked_for_proof_by_stream(config: Config) {
+    let carries = config.stream_fallback;
+    let (mut bench, home) = (Bench::with(config, 3), addr(9));
+    bench.sync(Message::Alive(alive("x", 0, home)));
+    let opened_by_call = |bench: &mut Bench| {
+        let caller =
+            bench.node.accept_stream(bench.now, SocketAddr::new(home.ip(), 1)).expect("there is room");
+        let hello = Hello { name: "x", digest: 0, removals: 0 };
+        bench.node.handle_frame(bench.now, caller, &packet_of(&hello));
+        bench.node.handle_stream_failure(bench.now, caller, StreamFailure::TimedOut);
+        bench.opened()
+    };
+    for _ in 0..3 {
+        assert_eq!(opened_by_call(&mut bench), []);
+        assert_eq!(bench.asked_at(home), ["x"]);
+    }
+    let opened: Vec<_> = (0..4).flat_map(|_| opened_by_call(&mut bench)).collect();
+    let [(first, to), .., (last, _)] = opened[..] else { panic!("{opened:?}") };
+    assert_eq!((opened.len(), to, first != last), (3, home, true));
+    assert_eq!(bench.asked_at(home), [""; 0]);
+    let (seq, _) = frame_of(&mut bench, first).expect("it is pinged");
+    let token = bench.node.token_for("x", home);
+    let answer = forge::proven_packet("x", token, &[Message::Ack(Ack { seq })]);
+    bench.node.handle_frame(bench.now, first, &answer);
+    assert_eq!(bench.node.carrier.carries_to("x"), carries, "what is for it goes by stream");
+    assert_eq!(bench.node.metrics().streams_only_members, 0, "it may have been chance");
+    bench.node.reached_by_datagram(Some("x"));
+    assert!(!bench.node.carrier.carries_to("x"));
 }
 
 #[test]

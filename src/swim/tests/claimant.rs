@@ -9,7 +9,7 @@ use crate::wire::message::Message;
 
 fn host(bench: &Bench, name: &str) -> u32 {
     let id = bench.node.table.find(name).expect("it is listed");
-    bench.node.claimant(Some(id), bench.node.table.get(id).addr).host
+    bench.node.table.claimant(Some(id), bench.node.table.get(id).addr).host
 }
 
 fn join(bench: &mut Bench, name: &str, at: std::net::SocketAddr) {
@@ -40,7 +40,7 @@ fn a_member_counts_for_the_host_where_it_answered_wherever_it_says_to_be() {
 fn a_claimant_at_an_address_is_the_member_that_has_answered_there() {
     let mut bench = Bench::new(3);
     bench.receive(&alive("x", 0, addr(50)));
-    assert_eq!(bench.node.claimant_at(addr(50)).id, None);
+    assert_eq!(bench.node.table.claimant_at(addr(50)).id, None);
     bench.meet("x");
-    assert_eq!(bench.node.claimant_at(addr(50)).id, bench.node.table.find("x"));
+    assert_eq!(bench.node.table.claimant_at(addr(50)).id, bench.node.table.find("x"));
 }

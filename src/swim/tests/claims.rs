@@ -484,7 +484,7 @@ fn the_latest_epoch_that_any_member_accepts_is_superseded_for_all() {
             let Identity { epoch, incarnation } = refuted;
             let refutation = message::Alive { epoch, ..alive("me2", incarnation, addr(9)) };
             // An observer that heard of no move need not ask.
-            let claimant = observer.node.claimant_at(addr(1));
+            let claimant = observer.node.table.claimant_at(addr(1));
             let authority = if heard { Authority::AnsweredThere } else { Authority::of(by_itself, claimant) };
             observer.node.on_alive(&refutation, authority);
             let member = observer.member("me2").unwrap();
@@ -499,14 +499,14 @@ fn the_bound_on_epochs_is_the_same_for_every_claim() {
         let mut bench = Bench::new(0);
         let latest = bench.node.latest_epoch();
         for (name, epoch, listed) in [("a", latest, true), ("b", latest + 60_000, false)] {
-            let authority = Authority::of(by_itself, bench.node.claimant_at(addr(2)));
+            let authority = Authority::of(by_itself, bench.node.table.claimant_at(addr(2)));
             bench.node.on_alive(&message::Alive { epoch, ..alive(name, 0, addr(1)) }, authority);
             assert_eq!(bench.member(name).is_some(), listed, "by itself: {by_itself}");
         }
         // Nor one step at a time: the member that has to supersede the claims would hear only of the last.
         for beyond in 1..1000 {
             let epoch = latest + 60_000 + beyond;
-            let authority = Authority::of(by_itself, bench.node.claimant_at(addr(2)));
+            let authority = Authority::of(by_itself, bench.node.table.claimant_at(addr(2)));
             bench.node.on_alive(&message::Alive { epoch, ..alive("a", 0, addr(1)) }, authority);
         }
         assert_eq!(bench.member("a").map(|member| member.identity.epoch), Some(latest));

@@ -173,7 +173,7 @@ fn an_introduction_causes_no_more_bytes_than_it_has() {
         let mut bench = Bench::new(1);
         let claim = Alive { name, epoch: 1, incarnation: 0, addr: addr(8), tags: &[] };
         if known {
-            let claimant = bench.node.claimant_at(addr(1));
+            let claimant = bench.node.table.claimant_at(addr(1));
             bench.node.on_alive(&claim, Authority::Other(claimant));
             bench.receive(&failed(name, 9));
             bench.sent();

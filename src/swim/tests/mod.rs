@@ -27,6 +27,7 @@ mod patience;
 mod push_pull;
 mod race;
 mod reach;
+mod reconnect;
 mod recorder;
 mod rejoin;
 mod relay;

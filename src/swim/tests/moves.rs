@@ -245,6 +245,32 @@ fn a_host_has_a_member_asked_at_an_address_once_in_a_gossip_interval() {
     assert_eq!(asked, 1, "in 180 of 200 ms");
 }
 
+/// Two of one host: one moves to where names were made up, the other says so.
+#[test]
+fn a_move_that_another_of_the_host_tells_of_as_well_is_asked_about_once() {
+    let (speaker, moving) = (SocketAddr::new(addr(90).ip(), 1), SocketAddr::new(addr(90).ip(), 2));
+    for by_itself in [[true, false], [false, true]] {
+        let mut bench = Bench::new(3);
+        for (name, home) in [("s", speaker), ("v", moving)] {
+            bench.receive(&alive(name, 0, home));
+            bench.meet(name);
+        }
+        for name in ["z1", "z2", "z3", "z4"] {
+            bench.receive(&alive(name, 0, addr(50)));
+        }
+        bench.pass(secs(1));
+        bench.sent();
+        let moves = Message::Alive(alive("v", 1, addr(50)));
+        for own in by_itself {
+            let (name, from) = if own { ("v", moving) } else { ("s", speaker) };
+            say(&mut bench, name, from, std::slice::from_ref(&moves));
+        }
+        bench.pass(millis(200));
+        let asked = bench.asked_at(addr(50));
+        assert_eq!(asked.iter().filter(|target| *target == "v").count(), 1, "{asked:?}");
+    }
+}
+
 /// A claim by stream does not count for the sender of the last datagram.
 #[test]
 fn a_claimed_move_counts_for_the_claimant_s_host() {

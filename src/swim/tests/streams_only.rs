@@ -2,10 +2,13 @@
 
 use super::{
     super::{Config, Event, MemberState, ReachProblem},
-    bench::{Bench, left, say},
+    bench::{Bench, EPOCH, alive, left, say},
     world::{World, addr, converged, millis, secs},
 };
-use crate::{Tags, wire::message::Message};
+use crate::{
+    Tags,
+    wire::message::{Alive, Message},
+};
 
 /// A cluster in which no datagram arrives, from the start.
 fn without_udp(seed: u64, n: usize) -> World {
@@ -247,6 +250,23 @@ fn the_members_that_are_reported_are_those_that_datagrams_do_not_reach_now() {
     bench.now = bench.node.now;
     fail(&mut bench, "m2");
     assert_eq!(reported(&mut bench), Some(vec!["m2".to_owned()]));
+}
+
+#[test]
+fn what_streams_alone_answer_elsewhere_makes_no_member_certain_that_is_in_doubt() {
+    let departs = Message::Left(left("m1", 0));
+    let restarts = Message::Alive(Alive { epoch: EPOCH + 1, ..alive("m1", 0, addr(1)) });
+    for said in [departs, restarts] {
+        let mut bench = Bench::new(3);
+        let fail = |bench: &mut Bench, name: &str| {
+            (0..7).for_each(|_| bench.node.saved_by_stream(&name.into()));
+            bench.node.carrier.streams_only().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(fail(&mut bench, "m1"), ["m1"]);
+        assert_eq!(fail(&mut bench, "m3"), ["m1", "m3"]);
+        say(&mut bench, "m1", addr(1), &[said]);
+        assert_eq!(fail(&mut bench, "m3"), ["m3"]);
+    }
 }
 
 #[test]

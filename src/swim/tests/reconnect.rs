@@ -1,0 +1,78 @@
+//! Where a node tries members again that failed, and that others have listed since.
+
+use super::{
+    super::{Config, EarlierLife, MemberState},
+    bench::{Bench, EPOCH, alive, answers_come},
+    world::{addr, secs},
+};
+use crate::wire::message::{Alive, Message};
+
+/// The members v1 … v4 lived at `addr(5)` … `addr(8)`, as a state file says. Another member lists them at `addr(50)`.
+fn relisted_elsewhere() -> Bench {
+    let mut bench = Bench::new(2);
+    let lived = (1..=4).map(|i| (format!("v{i}").into(), addr(4 + i)));
+    bench.node.rejoin(bench.now, &EarlierLife::new(EPOCH, lived));
+    for i in 1..=4 {
+        bench.sync(Message::Alive(alive(&format!("v{i}"), 0, addr(50))));
+    }
+    assert_eq!((bench.node.reconnects.len(), bench.node.reconnects.relisted()), (0, 4));
+    bench.node.updates.clear();
+    bench
+}
+
+/// Whether a member is tried at an address within ten minutes in which nobody answers.
+fn is_tried(bench: &mut Bench, name: &str, at: usize) -> bool {
+    (0..600).any(|_| {
+        bench.pass(secs(1));
+        bench.events();
+        let asked = bench.asked_at(addr(at));
+        assert_eq!(bench.node.audit(), Ok(()));
+        asked.iter().any(|target| target == name)
+    })
+}
+
+fn fails(bench: &mut Bench, name: &str, at: usize) {
+    for _ in 0..60 {
+        bench.pass(secs(1));
+        answers_come(bench, Some(addr(at)));
+    }
+    assert_eq!(bench.member(name).map(|member| member.state), Some(MemberState::Failed));
+}
+
+/// Longer than a partition lasts, a failed member is remembered at its address alone. Then others list it for a moment, perhaps
+/// where it never was.
+#[test]
+fn a_forgotten_member_that_others_list_and_that_never_answers_is_tried_where_it_was() {
+    let (reap_failed_after, forget_after) = (secs(100), secs(100));
+    let config = Config { reap_failed_after, reap_left_after: secs(100), forget_after, ..Config::lan("me") };
+    let mut bench = Bench::with(config, 2);
+    fails(&mut bench, "m2", 2);
+    for _ in 0..100 {
+        bench.pass(secs(1));
+        answers_come(&mut bench, Some(addr(2)));
+    }
+    assert_eq!(bench.node.table.find("m2"), None, "it is forgotten");
+    bench.sync(Message::Alive(Alive { epoch: EPOCH + 1, ..alive("m2", 0, addr(9)) }));
+    assert_eq!((bench.node.reconnects.len(), bench.node.reconnects.relisted()), (0, 1));
+    fails(&mut bench, "m2", 9);
+    assert!(is_tried(&mut bench, "m2", 2));
+}
+
+/// One that answers at a crowded address takes the place of a name that never answered there.
+#[test]
+fn a_failed_member_that_others_list_and_that_makes_room_is_tried_where_it_was() {
+    let mut bench = relisted_elsewhere();
+    bench.move_to(&alive("m2", 1, addr(50)));
+    assert_eq!((bench.node.reconnects.len(), bench.node.reconnects.relisted()), (1, 3));
+    let gone = (1..=4).find(|i| !bench.is_live(&format!("v{i}"))).expect("one made room");
+    assert!(is_tried(&mut bench, &format!("v{gone}"), 4 + gone));
+}
+
+#[test]
+fn a_member_that_answers_where_others_list_it_is_tried_there_once_it_fails() {
+    let mut bench = relisted_elsewhere();
+    bench.meet("v1");
+    assert_eq!(bench.node.reconnects.relisted(), 3);
+    fails(&mut bench, "v1", 50);
+    assert!(is_tried(&mut bench, "v1", 50));
+}
