@@ -36,17 +36,20 @@
 //!
 //! - [`Cluster`] runs [discoveries](Discovery) that fill a [`Membership`]: a list of strings, whichever discovery finds
 //!   them. Most programs use this level.
-//! - [`Gossip`] is one running node: members with their state, address and tags, events, metrics; and messages between members,
-//!   with a report of what became of each ([`send`](Gossip::send), [`request`](Gossip::request), [`query`](Gossip::query)).
+//! - [`Gossip`] is one running node: members with their state, address and tags, events, metrics; messages between members,
+//!   with a report of what became of each ([`send`](Gossip::send), [`request`](Gossip::request), [`query`](Gossip::query));
+//!   [broadcasts](Gossip::broadcast); and the [key–values](Gossip::set) of each member.
 //! - [`swim::Node`] is the protocol alone, without sockets, threads or a clock, for those who drive it
 //!   themselves.
 //!
 //! # What is promised
 //!
-//! - No writer and no node ever waits for a watcher or for a reader of events. No event is delivered by a callback.
+//! - No writer and no node ever waits for a watcher or for a reader of events. In Rust no event is
+//!   delivered by a callback.
 //! - After [`ClusterHandle::join`] or [`Gossip::shutdown`] no thread, socket or descriptor of the library remains.
 //! - Bytes from the network never cause a panic. Malformed data is dropped and counted. All memory has a bound.
-//! - A panic in a thread of the library ends the node, closes its watches and is the error of `join`.
+//! - A panic in a thread of the library ends the node, closes its watches and is the error of `join`. (One in the thread that
+//!   writes a recording or the state file ends that alone.)
 //!
 //! With a `Keyring`, nobody without the key can read, join, forge or replay. Without one, run it on a network
 //! that you trust: anybody who can send to a node can join and lie.
@@ -56,7 +59,8 @@
 //!
 //! # Channels
 //!
-//! [`Watch`], [`Events`], [`Stop`] and [`ClusterHandle`] each have a [`Receiver`], so that a program can wait for several of
+//! Everything that can be waited for ([`Watch`], [`Events`], [`Inbox`], [`Requests`], [`QueryAnswers`], [`EntryWatch`],
+//! [`Stop`], [`ClusterHandle`]) has a [`Receiver`], so that a program can wait for several of
 //! them, and for channels of its own, with `select!`. These are channels of [`crossbeam_channel`]. That crate is public here
 //! as `syncswim::crossbeam_channel`, in the version that the receivers are of, and [`Receiver`], [`RecvError`],
 //! [`RecvTimeoutError`] and [`TryRecvError`] also by themselves.

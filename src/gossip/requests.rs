@@ -20,7 +20,8 @@ const MAX_REASON: usize = 512;
 
 impl Gossip {
     /// Subscribes to the requests that others send to this topic, so that the program answers them. Several readers of a
-    /// topic share its requests. While 256 requests wait, or 4 MiB of them, their senders get [`Error::Busy`].
+    /// topic share its requests. Up to 256 requests of one host wait, and 4 MiB of them, but no more than those of all hosts
+    /// leave free of 512 and of 8 MiB; the senders of further ones get [`Error::Busy`].
     ///
     /// # Errors
     /// [`Error::Invalid`] if `topic` has not 1 to 64 bytes, has characters that break or disguise a line (control
