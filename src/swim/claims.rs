@@ -241,6 +241,10 @@ impl Node {
         if (past.epoch, before) != (identity.epoch, addr) {
             self.doubt_saved(&Arc::clone(name));
         }
+        if before != addr && self.table.get(id).contact.silent {
+            // Elsewhere it has given no sign of life yet, and perhaps never will.
+            self.remember_last_sign(id);
+        }
         self.table.update(id, &mut self.rng, |record| {
             let restarted = record.identity.epoch != identity.epoch;
             if restarted || record.state != MemberState::Alive {

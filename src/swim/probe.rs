@@ -185,12 +185,7 @@ impl Node {
             self.degrade_health(&round.relays);
         }
         if let Some(id) = self.table.find(&round.target) {
-            self.remember_last_sign(id);
-            self.table.contact_mut(id).miss();
-            let drawn = round.relays.iter().filter(|relay| !relay.witness);
-            let (relays, nacks) = (drawn.clone().count(), drawn.filter(|relay| relay.is_against()).count());
-            let health_score = self.health.score();
-            self.remember(id, Observation::Missed { relays, nacks, health_score });
+            self.note_missed(id, &round.relays);
         }
         let nacks: Vec<_> =
             round.relays.iter().filter(|relay| relay.is_against()).map(|relay| relay.mark).collect();
@@ -219,9 +214,19 @@ impl Node {
     fn note_void_round(&mut self, round: &Round) {
         let Some(id) = self.table.find_live(&round.target).filter(|_| self.watches()) else { return };
         if self.table.get(id).contact.silent {
-            self.table.contact_mut(id).miss();
+            self.note_missed(id, &round.relays);
             self.table.probe_next(id);
         }
+    }
+
+    /// A member did not answer a probe, and this is remembered.
+    fn note_missed(&mut self, id: MemberId, relays: &[Relay]) {
+        self.remember_last_sign(id);
+        self.table.contact_mut(id).miss();
+        let drawn = relays.iter().filter(|relay| !relay.witness);
+        let (relays, nacks) = (drawn.clone().count(), drawn.filter(|relay| relay.is_against()).count());
+        let health_score = self.health.score();
+        self.remember(id, Observation::Missed { relays, nacks, health_score });
     }
 
     /// A probe failed. If a relay answered in time, this node is well. If none did, awareness worsens by each relay that is

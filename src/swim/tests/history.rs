@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::{
     super::{Accuser, Config, Event, Observation, Origin},
-    bench::{Bench, EPOCH, alive, failed, suspect},
-    world::{World, addr, converged, secs},
+    bench::{Bench, EPOCH, alive, answers_come, failed, suspect},
+    world::{World, addr, converged, millis, secs},
 };
+use crate::wire::message::Alive;
 
 fn seen(world: &mut World, host: usize, name: &str) -> Vec<Observation> {
     let mut seen = Vec::new();
@@ -102,6 +103,38 @@ fn a_missed_probe_is_remembered_with_its_nacks_and_a_stall_with_its_pause() {
     let found = missed(&mut bench);
     let is_stall = |what: &Observation| matches!(what, Observation::Stalled { pause } if *pause > secs(50));
     assert!(found.iter().any(is_stall) && found.contains(&Observation::Discarded), "{found:?}");
+}
+
+/// While it is probed, another claims that it is another life or elsewhere, and is believed, since relays alone reached it in
+/// the round before.
+#[test]
+fn a_probe_that_others_void_is_remembered_with_the_last_sign_before_it() {
+    for claim in [Alive { epoch: EPOCH + 1, ..alive("m2", 0, addr(2)) }, alive("m2", 1, addr(9))] {
+        let mut bench = Bench::new(2);
+        let m2 = bench.node.table.find("m2").expect("it is a member");
+        bench.node.table.contact_mut(m2).round_trip.take(millis(7), bench.now);
+        let joined = bench.now;
+        while bench.node.table.get(m2).contact.probed <= joined {
+            bench.pass(millis(50));
+            answers_come(&mut bench, Some(addr(2)));
+        }
+        bench.node.table.contact_mut(m2).silent = true;
+        bench.receive(&claim);
+        assert_eq!(
+            bench.member("m2").map(|m2| (m2.identity.epoch, m2.addr)),
+            Some((claim.epoch, claim.addr))
+        );
+        bench.pass(secs(20));
+        let explained = bench.node.explain(bench.now, "m2");
+        let seen: Vec<_> = explained.observations.into_iter().map(|observed| observed.what).collect();
+        let first = |is: fn(&Observation) -> bool| seen.iter().position(is);
+        let heard = first(|what| *what == Observation::Heard { round_trip: Some(millis(7)) });
+        let missed = first(|what| matches!(what, Observation::Missed { .. }));
+        let suspected = first(|what| *what == Observation::Suspected);
+        assert!(heard.is_some() && heard < missed && missed < suspected, "{seen:#?}");
+        let told = seen.iter().filter(|what| matches!(what, Observation::Missed { .. })).count();
+        assert_eq!(explained.probes.map(|probes| probes.missed), Some(told as u32), "{seen:#?}");
+    }
 }
 
 #[test]
