@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Time,
-    member::{Member, MemberId, MemberState, Record},
+    member::{Member, MemberId, MemberState},
     node::Node,
     status::{ProbeStats, Status},
     verdict::{Accuser, Origin},
@@ -136,6 +136,9 @@ pub struct Explanation {
     pub status: Status,
     /// This node's observations of it, and of itself meanwhile, the oldest first.
     pub observations: Vec<Observed>,
+    /// The time of the last observation, of any member, that had to make room: all later ones are remembered. `None` if none
+    /// had to. What this node observed of a member before that first answered does not count: it is forgotten sooner.
+    pub remembers_since: Option<Time>,
 }
 
 /// An observation, with its time.
@@ -164,13 +167,23 @@ impl fmt::Display for Explanation {
             if let Some(heard) = probes.heard {
                 write!(f, "; heard {:.1} s ago", ago(heard))?;
             }
+            if probes.missed > 0 {
+                write!(f, "; unanswered probes in a row: {}", probes.missed)?;
+            }
+            if probes.saved_by_stream > 0 {
+                write!(f, "; probes in a row answered by stream alone: {}", probes.saved_by_stream)?;
+            }
             if let Some(ahead_ms) = probes.clock_ahead_ms {
                 write!(f, "; clock {:+.3} s", ahead_ms as f64 / 1000.0)?;
             }
         }
         write!(f, "\nthis node: {}", self.status)?;
+        if let Some(since) = self.remembers_since {
+            write!(f, "\n(what was observed until {:.1} s ago may be forgotten)", ago(since))?;
+        }
         if self.observations.is_empty() {
-            write!(f, "\nnothing is remembered")?;
+            let forgets = self.remembers_since.is_some();
+            write!(f, "\nnothing {}", if forgets { "is remembered" } else { "was observed of it" })?;
         }
         self.observations
             .iter()
@@ -191,21 +204,23 @@ pub(super) struct History {
 struct Kept {
     observed: VecDeque<(Time, u32, Observation)>,
     most: usize,
+    /// The latest time of those that are kept no longer.
+    forgotten: Option<Time>,
 }
 
 impl Kept {
     fn new(most: usize) -> Self {
-        Self { observed: VecDeque::with_capacity(most), most }
+        Self { observed: VecDeque::with_capacity(most), most, forgotten: None }
     }
 
     fn push(&mut self, now: Time, mark: u32, what: Observation) {
-        if self.most == 0 {
-            return;
-        }
         if self.observed.len() == self.most {
-            self.observed.pop_front();
+            let oldest = self.observed.pop_front().map_or(now, |(at, ..)| at);
+            self.forgotten = self.forgotten.max(Some(oldest));
         }
-        self.observed.push_back((now, mark, what));
+        if self.most > 0 {
+            self.observed.push_back((now, mark, what));
+        }
     }
 }
 
@@ -226,10 +241,13 @@ impl Node {
     }
 
     fn remember_at(&mut self, id: MemberId, at: Time, what: Observation) {
-        let Record { mark, contact, .. } = self.table.get(id);
-        let is_met = id == MemberId::SELF || !contact.may_be_made_up();
+        let (is_met, mark) = (self.is_among_met(id), self.table.get(id).mark);
         let kept = if is_met { &mut self.history.of_met } else { &mut self.history.of_others };
-        kept.push(at, *mark, what);
+        kept.push(at, mark, what);
+    }
+
+    fn is_among_met(&self, id: MemberId) -> bool {
+        id == MemberId::SELF || !self.table.get(id).contact.may_be_made_up()
     }
 
     /// A member departed, as `by` said.
@@ -273,6 +291,8 @@ impl Node {
         // For this node itself, from the first observation on that concerns the member.
         let kept = kept.into_iter().skip_while(|(_, of, _)| *of != mark);
         let observations = kept.map(|(at, _, what)| Observed { at: *at, what: what.clone() }).collect();
+        let is_met = self.table.find(name).is_some_and(|id| self.is_among_met(id));
+        let of_others = of_others.forgotten.filter(|_| !is_met);
         Explanation {
             at: self.now.max(now),
             name: Arc::from(name),
@@ -280,6 +300,7 @@ impl Node {
             probes: self.probe_stats(name),
             status: self.status(),
             observations,
+            remembers_since: of_met.forgotten.max(of_others),
         }
     }
 }

@@ -153,6 +153,57 @@ fn the_memory_is_bounded_and_can_be_none() {
 }
 
 #[test]
+fn what_may_be_forgotten_is_told_and_what_was_never_observed_is_not_called_forgotten() {
+    let mut bench = Bench::with(Config { history: 8, ..Config::lan("me") }, 2);
+    let explained = |bench: &Bench, name: &str| {
+        let explained = bench.node.explain(bench.now + secs(9), name);
+        (explained.remembers_since, explained.to_string())
+    };
+    let (since, text) = explained(&bench, "m2");
+    assert!(since.is_none() && !text.contains("forgotten"), "{text}");
+    let (since, text) = explained(&bench, "nobody");
+    assert!(since.is_none() && text.ends_with("\nnothing was observed of it"), "{text}");
+    for incarnation in 0..7 {
+        bench.receive(&suspect("m2", incarnation, &["m1"]));
+        bench.receive(&alive("m2", incarnation + 1, addr(2)));
+    }
+    let may_be = "\n(what was observed until 9.0 s ago may be forgotten)\n";
+    let (since, text) = explained(&bench, "m2");
+    assert!(since == Some(bench.now) && text.contains(may_be), "{text}");
+    let (since, text) = explained(&bench, "nobody");
+    assert!(since == Some(bench.now) && text.ends_with(&format!("{may_be}nothing is remembered")), "{text}");
+}
+
+/// Made-up members push only one another out.
+#[test]
+fn what_is_remembered_of_a_member_that_has_answered_reaches_back_behind_a_flood_of_names() {
+    let mut bench = Bench::with(Config { history: 64, ..Config::lan("me") }, 2);
+    let first = bench.now;
+    for ghost in 10..40 {
+        bench.now = first + millis(ghost);
+        bench.receive(&alive(&format!("x{ghost}"), 0, addr(ghost as usize)));
+    }
+    let since = |name| bench.node.explain(bench.now, name).remembers_since;
+    assert_eq!(since("m2"), None);
+    assert!(since("x39") > Some(first), "the first of them are forgotten");
+}
+
+#[test]
+fn probes_that_were_not_answered_and_those_that_streams_saved_are_in_the_text() {
+    let mut bench = Bench::new(2);
+    let explained = |bench: &Bench| bench.node.explain(bench.now, "m2");
+    assert!(!explained(&bench).to_string().contains("in a row"));
+    (0..2).for_each(|_| bench.node.saved_by_stream(&"m2".into()));
+    assert_eq!(bench.node.probe_stats("m2").map(|stats| stats.saved_by_stream), Some(2));
+    let text = explained(&bench).to_string();
+    assert!(text.contains("; probes in a row answered by stream alone: 2\n"), "{text}");
+    let m2 = bench.node.table.find("m2").expect("it is a member");
+    (0..3).for_each(|_| bench.node.table.contact_mut(m2).miss());
+    let text = explained(&bench).to_string();
+    assert!(text.contains("; unanswered probes in a row: 3; probes in a row answered by stream"), "{text}");
+}
+
+#[test]
 fn a_name_from_the_network_stays_on_its_line() {
     let bench = Bench::new(2);
     let explained = bench.node.explain(bench.now + Duration::from_secs(1), "a\nb\u{1b}[31m");
