@@ -1236,9 +1236,10 @@ void syncswim_entry_watch_free(struct syncswim_entry_watch *watch);
 /**
  * Writes the status of the node into `buffer`, which has `size` bytes: one line, beginning with "starting", "joined",
  * "alone", "unreachable", "away", "displaced", "leaving" or "ended"; then the number of live members, its health score,
- * what keeps others from reaching it, and with a key the member whose clock is off, if one is. The text ends with NUL;
- * `needed` becomes the number of bytes that it takes with the NUL. If it does not fit, nothing is written and the call
- * fails with SYNCSWIM_ERR_RANGE.
+ * what keeps others from reaching it, and with a key how many members' clocks are off and by how much, or by how much its
+ * own is. After "displaced" comes the address of the node that holds its name. The text ends with NUL; `needed` becomes
+ * the number of bytes that it takes with the NUL. If it does not fit, nothing is written and the call fails with
+ * SYNCSWIM_ERR_RANGE.
  */
 syncswim_status syncswim_cluster_status(const struct syncswim_cluster *cluster,
                                         char *buffer,

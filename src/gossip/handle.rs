@@ -220,7 +220,7 @@ impl Gossip {
         if self.running.node.stop.is_stopped() {
             status.standing = Standing::Ended;
             status.live -= usize::from(node.local().state.is_live());
-            status.problems.clear();
+            (status.holder, status.problems) = (None, Vec::new());
         }
         status
     }

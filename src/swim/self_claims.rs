@@ -91,6 +91,10 @@ impl NameConflict {
         self.silent.len()
     }
 
+    pub(super) fn holder(&self) -> Option<SocketAddr> {
+        self.holder
+    }
+
     /// Whether others list a life of this name that may be a past one of this node.
     pub(super) fn has_past(&self) -> bool {
         self.past || self.heard.is_some()

@@ -1,6 +1,6 @@
 //! The standing of a node, and its probes of each member, for programs and people that monitor it.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -126,7 +126,8 @@ impl fmt::Display for HealthDoubt {
 pub struct Status {
     /// Its standing.
     pub standing: Standing,
-    /// The number of live members that it knows, itself included, unless it leaves or has ended.
+    /// The number of live members that it knows, itself included, unless it leaves or has ended. A displaced node counts
+    /// itself in place of the holder of its name.
     pub live: usize,
     /// Awareness: 0 is the best. Intervals and timeouts of its probes are this score plus 1 times as long as configured.
     pub health_score: u32,
@@ -134,6 +135,8 @@ pub struct Status {
     pub doubt: Option<Doubt>,
     /// When a seed of the configuration or of a join was last reached.
     pub seeds_reached: Option<Time>,
+    /// The address of the live node that holds this one's name, while this one is displaced.
+    pub holder: Option<SocketAddr>,
     /// What keeps others from reaching it, or it from reaching others by datagram.
     pub problems: Vec<ReachProblem>,
     /// The comparison of members' clocks with this node's, from sealed datagrams: `None` without a key, before datagrams of
@@ -143,7 +146,11 @@ pub struct Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {} live, health score {}", self.standing, self.live, self.health_score)?;
+        write!(f, "{}", self.standing)?;
+        if let Some(holder) = self.holder {
+            write!(f, " by a node at {holder}")?;
+        }
+        write!(f, ", {} live, health score {}", self.live, self.health_score)?;
         if let Some(doubt) = self.doubt.as_ref().filter(|_| self.health_score > 0) {
             write!(f, " ({})", doubt.why)?;
         }
@@ -245,8 +252,10 @@ impl Node {
     #[must_use]
     pub fn status(&self) -> Status {
         let problems = self.reach.problems().chain(self.carrier.problem()).cloned().collect();
+        let standing = self.standing();
         Status {
-            standing: self.standing(),
+            holder: self.conflict.holder().filter(|_| standing == Standing::Displaced),
+            standing,
             live: self.table.listed(MemberState::Alive) + self.table.listed(MemberState::Suspect),
             health_score: self.health.score(),
             doubt: self.health.doubt().cloned(),

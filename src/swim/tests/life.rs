@@ -1,7 +1,7 @@
 //! Joining, leaving, restarting, and conflicts about a name.
 
 use super::{
-    super::{Config, Event, JoinProblem, MemberState, Time, timers::Timer},
+    super::{Config, Event, JoinProblem, MemberState, Standing, Time, timers::Timer},
     bench::{self, Bench, EPOCH, alive, say},
     world::{World, addr, converged, converged_with, millis, secs},
 };
@@ -263,6 +263,22 @@ fn a_node_that_yielded_its_name_still_sees_who_is_there() {
             && world.state(2, "right") == Some(MemberState::Alive)
     });
     assert!(world.node(2).is_displaced(), "its newcomer is there");
+}
+
+#[test]
+fn a_displaced_node_says_where_the_holder_of_its_name_is_and_counts_the_name_once() {
+    let mut world = two_of_one_name(14);
+    world.run_until("one yields", secs(90), |world| world.node(2).is_displaced());
+    world.run_until("it sees all", secs(90), |world| world.node(2).live() == 3);
+    let status = world.node(2).status();
+    assert_eq!((&status.standing, status.holder, status.live), (&Standing::Displaced, Some(addr(0)), 3));
+    let expected =
+        format!("displaced by a node at {}, 3 live, health score {}", addr(0), status.health_score);
+    assert!(status.to_string().starts_with(&expected), "{status}");
+    assert_eq!(world.node(0).status().holder, None, "the name is its own");
+    world.crash(0);
+    world.run_until("succession", secs(120), |world| !world.node(2).is_displaced());
+    assert_eq!(world.node(2).status().holder, None);
 }
 
 #[test]
