@@ -128,6 +128,26 @@ fn files_use() -> Graph {
     uses
 }
 
+/// A recording names the core that wrote it by a hash of sources: of all on which the core's behaviour depends.
+#[test]
+fn the_hash_of_the_core_covers_every_file_that_it_uses() {
+    let script = document("build.rs");
+    let (_, list) = script.split_once("const SOURCES").unwrap();
+    let (list, _) = list.split_once("];").unwrap();
+    let hashed: Vec<_> = between(list, '"').map(|source| source.strip_prefix("src/").unwrap()).collect();
+    let uses = files_use();
+    let mut core: BTreeSet<&String> = uses.keys().filter(|file| file.starts_with("swim/")).collect();
+    let mut next: Vec<_> = core.iter().copied().collect();
+    while let Some(file) = next.pop() {
+        next.extend(uses[file].iter().filter(|used| core.insert(*used)));
+    }
+    let outside = core.iter().filter(|file| !file.starts_with("swim/") && !file.starts_with("wire/"));
+    assert!(outside.count() >= 5, "{core:#?}");
+    let is_hashed = |file: &String| hashed.iter().any(|source| Path::new(file).starts_with(source));
+    let missing: Vec<_> = core.into_iter().filter(|file| !is_hashed(file)).collect();
+    assert!(missing.is_empty(), "{missing:?} are not among {hashed:?}");
+}
+
 #[test]
 fn no_circle_of_files_leaves_its_folder() {
     for circle in circles(&files_use()) {

@@ -59,7 +59,7 @@ const BLOCK_HEAD: usize = 20;
 struct Header {
     /// The version of the crate.
     version: String,
-    /// A hash of the sources of the core and of the wire format.
+    /// A hash of the sources of the core, of the wire format and of what both use.
     core: u64,
     /// The node.
     name: String,

@@ -61,6 +61,9 @@ impl Step<'_> {
     }
 }
 
+/// What the core's random choices and bytes depend on besides its sources.
+const DEPENDENCIES: &str = "fastrand and postcard";
+
 /// The first thing that the node does otherwise when it is run again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -87,8 +90,15 @@ impl fmt::Display for Difference {
             "the replay differs after {inputs} inputs, at {at}, from: {input}\n  recorded: {recorded}\n  replayed: {replayed}"
         )?;
         match builds {
-            Some(builds) => write!(f, "\n  {builds}: build the sources that recorded it"),
-            None => Ok(()),
+            Some(builds) => write!(
+                f,
+                "\n  {builds}: build the sources that recorded it, with its versions of {DEPENDENCIES}"
+            ),
+            None => write!(
+                f,
+                "\n  the sources are the same: does the lock file of the program that recorded it name other versions \
+                 of {DEPENDENCIES}?"
+            ),
         }
     }
 }

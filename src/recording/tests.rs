@@ -88,6 +88,7 @@ fn a_replay_fails_at_the_first_difference_and_says_which() {
     assert_ne!(difference.recorded, difference.replayed);
     assert_eq!(difference.at, sent.at);
     assert_eq!(difference.builds, None);
+    assert!(difference.to_string().contains("other versions of fastrand and postcard"), "{difference}");
 }
 
 #[test]
