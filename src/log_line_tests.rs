@@ -1,6 +1,6 @@
 //! The format of a line, and how rarely repeated lines are written.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use super::*;
 
@@ -136,6 +136,50 @@ fn the_document_lists_every_line_with_its_level_and_no_other() {
     listed.sort_unstable();
     known.sort_unstable();
     assert_eq!(listed, known);
+}
+
+/// The keys in the sources: the first of each pair that begins with a text, where lines are written.
+fn keys() -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut all = Vec::new();
+    files(&root, &mut all);
+    all.retain(|path| !path.strip_prefix(&root).unwrap().to_string_lossy().contains("tests"));
+    // Each line can have this one.
+    let mut keys = BTreeSet::from(["omitted".to_owned()]);
+    for path in all {
+        let text = fs::read_to_string(path).unwrap();
+        let text = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        if !text.contains("log_line::") {
+            continue;
+        }
+        let parts: Vec<_> = text.split("(\"").collect();
+        for pair in parts.windows(2) {
+            let is_call = pair[0].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '!');
+            let key = pair[1].split_once("\", ").map(|(key, _)| key).filter(|_| !is_call);
+            let is_key =
+                |key: &&str| !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            keys.extend(key.filter(is_key).map(str::to_owned));
+        }
+    }
+    keys
+}
+
+#[test]
+fn the_document_explains_every_field_and_no_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = fs::read_to_string(root.join("docs/operating/LOGS.md")).unwrap();
+    let (_, section) = document.split_once("## The fields\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>();
+    let keys = keys();
+    assert!(keys.len() > 50, "{keys:?}");
+    let explained = quoted(section);
+    let unexplained: Vec<_> = keys.difference(&explained).collect();
+    assert_eq!(unexplained, [""; 0]);
+    let heads = section.split("\n- ").skip(1).filter_map(|item| item.split_once(": "));
+    let unknown: Vec<_> =
+        heads.flat_map(|(head, _)| quoted(head)).filter(|key| !keys.contains(key)).collect();
+    assert_eq!(unknown, [""; 0]);
 }
 
 #[cfg(feature = "encryption")]
