@@ -73,12 +73,15 @@ fn a_recording_can_be_turned_on_and_off_while_a_node_runs() {
     let (a, path) = (Gossip::start(config("a", None)).unwrap(), folder.file("a.rec"));
     let b = Gossip::start(config("b", Some(&a))).unwrap();
     a.wait_for_members(2, support::LONG).unwrap();
+    assert_eq!(a.metrics().recording, 0);
     a.record(&path, LIMIT).unwrap();
+    assert_eq!(a.metrics().recording, 1);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let probes = a.metrics().probes;
     await_that("it probes", || a.metrics().probes > probes + 3);
     a.stop_recording();
     a.stop_recording();
+    assert_eq!(a.metrics().recording, 0);
     assert!(replayed(&path) > 2);
     let (len, probes) = (fs::metadata(&path).unwrap().len(), a.metrics().probes);
     await_that("it goes on", || a.metrics().probes > probes + 3);

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 use parking_lot::Mutex;
 
 use super::{
@@ -119,6 +119,12 @@ impl FlightRecorder {
         });
         let thread = thread.map_err(|source| Error::Spawn { what: format!("thread {name}"), source })?;
         Ok(Open { chunks, ended, thread })
+    }
+
+    /// Whether a recording is written. One that ended by itself is at hand until it is stopped or replaced.
+    pub(super) fn is_on(&self) -> bool {
+        let at_hand = self.open.lock();
+        at_hand.as_ref().is_some_and(|open| open.ended.try_recv() == Err(TryRecvError::Empty))
     }
 
     /// Ends the file, if there is one. Waits for the disk, but with a limit.
@@ -271,12 +277,15 @@ mod tests {
     fn a_disk_that_fails_or_a_panic_ends_the_recording_and_not_the_node() {
         for kind in [io::ErrorKind::StorageFull, io::ErrorKind::Unsupported] {
             let running = node();
+            assert_eq!(running.metrics().recording, 0);
             let fail = record(&running);
+            assert_eq!(running.metrics().recording, 1);
             fail.send(kind).unwrap();
             await_metrics(&running, "the failure is counted", |metrics| metrics.recording_failures == 1);
             // The next chunk finds no reader.
             await_metrics(&running, "the recording has ended", |_| !is_recording(&running));
             assert!(!running.node.stop.is_stopped());
+            await_metrics(&running, "the gauge falls", |metrics| metrics.recording == 0);
             assert_eq!(running.metrics().recording_failures, 1);
         }
     }
@@ -312,10 +321,12 @@ mod tests {
         let old = record(&running);
         feed(&running, 100);
         running.recorder.stop();
+        assert_eq!(running.metrics().recording, 0);
         let new = record(&running);
         old.send(io::ErrorKind::StorageFull).unwrap();
         await_metrics(&running, "the old one fails", |metrics| metrics.recording_failures == 1);
         assert!(is_recording(&running));
+        assert_eq!(running.metrics().recording, 1);
         drop(new);
     }
 

@@ -88,6 +88,7 @@ impl Running {
         });
         self.talk.counters.add_to(&mut metrics);
         self.talk.secrets.add_to(&mut metrics);
+        metrics.recording = self.recorder.is_on().into();
         metrics.queued_jobs = self.pools.waiting() as u64;
         metrics.lost_events = self.publication.directory.lost();
         metrics.dropped_seeds += self.seeds.passed_over();

@@ -150,6 +150,8 @@ metrics! {
     gauge clock_difference [seconds] = "syncswim_clock_difference_seconds";
     /// Members whose clocks are more than 5 s off this node's; 0 without encryption.
     gauge clocks_off = "syncswim_clocks_off";
+    /// 1 while a flight recording is written; 0 without one, and once it has ended by itself.
+    gauge recording = "syncswim_recording";
     /// Other members that joined, restarted or came back, as this node's events told.
     counter member_joins = "syncswim_member_joins_total";
     /// Other members that were declared failed or replaced by a later life of themselves, as this node's events told.
@@ -246,8 +248,8 @@ metrics! {
     counter dropped_unknown_key = "syncswim_dropped_unknown_key_total";
     /// Datagrams and frames dropped because they are not genuine.
     counter dropped_forged = "syncswim_dropped_forged_total";
-    /// Genuine datagrams dropped because they were sent too long ago, or before this node started: replayed, or from a host
-    /// whose clock is wrong.
+    /// Genuine datagrams dropped because of the time at which they were sent: too long ago, too far ahead by this node's
+    /// clock, or before this node started. They are replayed, or a host's clock is wrong.
     counter dropped_stale = "syncswim_dropped_stale_total";
     /// Genuine datagrams dropped because they came before.
     counter dropped_replayed = "syncswim_dropped_replayed_total";
