@@ -261,8 +261,8 @@ impl Node {
         self.remember(id, what);
     }
 
-    /// A member misses a probe. What it answered before is not remembered one by one: in an idle cluster that would soon push
-    /// out all else.
+    /// A member misses a probe, or moves while it is silent. What it answered before is not remembered one by one: in an idle
+    /// cluster that would soon push out all else.
     pub(super) fn remember_last_sign(&mut self, id: MemberId) {
         let record = self.table.get(id);
         if let (Some(heard), 0) = (record.contact.heard(), record.contact.missed()) {
