@@ -12,6 +12,10 @@ pub struct Account {
     pub span: (u64, u64),
     /// When its next timer was due after that: until then no activity of it is expected.
     pub due: u64,
+    /// For how long after that it may have run although nothing shows it, in microseconds.
+    pub unwritten: u64,
+    /// The lives of members, its own among them, that it learned of: when, whose, and the epoch.
+    pub lives: Vec<(u64, String, u64)>,
     /// The times when it was stalled.
     pub stalls: Vec<(u64, u64)>,
     /// Its changes of belief, in the order of time.
@@ -35,6 +39,8 @@ pub struct Held {
     pub identity: (u64, u64),
     /// [`Belief::Failed`] or [`Belief::Left`].
     pub belief: Belief,
+    /// The member that removed it, if it was removed after it had failed.
+    pub removed_by: Option<String>,
     /// Whether the suspicion timed out here; else the node received the verdict.
     pub is_own: bool,
     /// The accusers of the subject that this node has heard of.

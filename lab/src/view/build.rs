@@ -89,7 +89,7 @@ fn tally(run: &Run) -> String {
     let count = |is_it: Option<bool>| run.verdicts.iter().filter(|verdict| verdict.is_false == is_it).count();
     let unknown = match count(None) {
         0 => String::new(),
-        unknown => format!(", unknown, as the accused was not recorded: {unknown}"),
+        unknown => format!(", unknown: {unknown}"),
     };
     format!("verdicts: {}, of them false: {}{unknown}", run.verdicts.len(), count(Some(true)))
 }

@@ -15,15 +15,25 @@ use crate::recording::aligned;
 
 /// The number of verdicts in each recording for which the node is asked why.
 const MOST_EXPLAINED: usize = 16;
+/// How much of the end of a recording may be missing: a node hands over what it recorded once in this time, and if its process is
+/// killed, the rest is lost.
+pub const UNWRITTEN: Duration = Duration::from_secs(60);
 
 /// Runs recorded nodes again, each up to its end or the first difference. The offsets, in nanoseconds, are added to their
-/// clocks. Returns the accounts, and what is wrong with the recordings.
+/// clocks. `unwritten` is [`UNWRITTEN`], but nothing of recordings that are known to be whole. Returns the accounts, and what is
+/// wrong with the recordings.
 #[must_use]
-pub fn accounts(recordings: &[Recording], offsets: &[i64]) -> (Vec<Account>, Vec<String>) {
+pub fn accounts(
+    recordings: &[Recording],
+    offsets: &[i64],
+    unwritten: Duration,
+) -> (Vec<Account>, Vec<String>) {
     let (mut accounts, mut problems) = (Vec::new(), Vec::new());
     for (recording, offset) in recordings.iter().zip(offsets) {
         let (told, difference) = replayed(recording, *offset);
-        accounts.extend(told);
+        // What comes after a difference is recorded, but it is not known.
+        let unwritten = if difference.is_some() { u64::MAX } else { micros(unwritten) };
+        accounts.extend(told.into_iter().map(|account| Account { unwritten, ..account }));
         problems.extend(recording.damage().iter().map(|damage| format!("{}: {damage}", recording.name())));
         problems.extend(difference.map(|difference| {
             format!("what {} did after its replay differs: {difference}", recording.name())
@@ -76,6 +86,7 @@ impl Reader {
         let account = self.accounts.last_mut().expect("it has begun");
         account.span.1 = now;
         account.beliefs.extend(step.events().filter_map(belief).map(|(name, belief)| (now, name, belief)));
+        account.lives.extend(step.events().filter_map(life).map(|(name, epoch)| (now, name, epoch)));
         account.held.extend(explained);
         let sent = step.sent.iter().filter_map(|sent| {
             let dissected = dissect(&sent.bytes)?;
@@ -112,10 +123,13 @@ impl Reader {
     fn begin(&mut self, now: u64, node: &Node) {
         let members = node.members();
         let beliefs = members.iter().map(|member| (now, member.name.to_string(), state(member))).collect();
+        let lives =
+            members.iter().map(|member| (now, member.name.to_string(), member.identity.epoch)).collect();
         self.accounts.push(Account {
             name: self.name.clone(),
             span: (now, now),
             beliefs,
+            lives,
             ..Account::default()
         });
     }
@@ -151,6 +165,7 @@ impl Reader {
             subject: member.name.to_string(),
             identity: (member.identity.epoch, member.identity.incarnation),
             belief: state(member),
+            removed_by: member.removed_by.as_deref().map(str::to_owned),
             is_own,
             accusers,
             missed: false,
@@ -197,6 +212,16 @@ fn belief(event: &Event) -> Option<(String, Belief)> {
         event => event.member()?,
     };
     Some((member.name.to_string(), state(member)))
+}
+
+/// The life of a member that is told of, if it is another than before.
+fn life(event: &Event) -> Option<(String, u64)> {
+    let member = match event {
+        Event::Joined { member, .. } => member,
+        Event::Updated { member, previous, .. } if member.identity.epoch != previous.identity.epoch => member,
+        _ => return None,
+    };
+    Some((member.name.to_string(), member.identity.epoch))
 }
 
 /// The content without sequence numbers, which differ each time and mean nothing to a reader.

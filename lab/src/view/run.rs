@@ -152,16 +152,19 @@ pub struct Verdict {
     /// [`Belief::Failed`] or [`Belief::Left`].
     #[serde(rename = "state", serialize_with = "as_number")]
     pub belief: Belief,
+    /// The member that removed it, if it was removed.
+    #[serde(rename = "removedBy")]
+    pub removed_by: Option<String>,
     /// When the suspicion that led to it began.
     pub suspected: Option<u64>,
     /// How many observers believed it.
     pub holders: usize,
     /// Its accusers, according to the observers.
     pub accusers: Vec<usize>,
-    /// Whether the subject ran at that time; unknown if it was not recorded.
+    /// Whether the subject ran at that time; unknown if no recording shows it.
     #[serde(rename = "false")]
     pub is_false: Option<bool>,
-    /// The subject's own recording, in a sentence.
+    /// The evidence for that, in a sentence.
     pub truth: String,
     /// Further sentences about it.
     pub words: Vec<String>,

@@ -5,6 +5,7 @@ use super::{
     flights::{Around, suspicion_of},
     names::Names,
     run::{Belief, Change, Fate, Flight, Mark, NACK, Node, PING_REQ, Run, Told, Verdict},
+    truth::Judge,
 };
 
 /// The number of explanations that are shown for one verdict.
@@ -34,10 +35,11 @@ pub(super) fn verdicts(accounts: &[Account], names: &Names, run: &Run, began: u6
             None => groups.push(vec![(observer, one)]),
         }
     }
-    groups.iter().map(|group| verdict(group, names, run, began)).collect()
+    let judge = Judge::new(accounts, names, run, began);
+    groups.iter().map(|group| verdict(group, names, run, began, &judge)).collect()
 }
 
-fn verdict(group: &[(usize, &Held)], names: &Names, run: &Run, began: u64) -> Verdict {
+fn verdict(group: &[(usize, &Held)], names: &Names, run: &Run, began: u64, judge: &Judge<'_>) -> Verdict {
     let (observer, first) = group[0];
     let subject = names.place(&first.subject).expect("it is a change of mind, too");
     let at = first.at - began;
@@ -45,12 +47,13 @@ fn verdict(group: &[(usize, &Held)], names: &Names, run: &Run, began: u64) -> Ve
     for name in group.iter().flat_map(|(_, held)| &held.accusers) {
         accusers.extend(names.place(name).filter(|accuser| !accusers.contains(accuser)));
     }
-    let (truth, is_false) = truth(subject, at, first.belief, &run.nodes);
+    let (truth, is_false) = judge.judge(subject, first);
     let mut verdict = Verdict {
         subject,
         observer,
         at,
         belief: first.belief,
+        removed_by: first.removed_by.clone(),
         suspected: suspicion_of(subject, at, &run.changes).map(|(suspected, _)| suspected),
         holders: group.len(),
         accusers,
@@ -75,26 +78,6 @@ fn told(group: &[(usize, &Held)], began: u64) -> Vec<Told> {
         seen: held.seen.iter().map(|(at, what)| (at.saturating_sub(began), what.clone())).collect(),
     };
     sorted.iter().take(MOST_TOLD).map(tell).collect()
-}
-
-/// What the subject's own recording says.
-fn truth(subject: usize, at: u64, belief: Belief, nodes: &[Node]) -> (String, Option<bool>) {
-    let Node { name, recorded, .. } = &nodes[subject];
-    if belief == Belief::Left {
-        return (format!("{name} left on purpose."), Some(false));
-    }
-    if let Some((_, end)) = recorded.iter().find(|(from, to)| (*from..*to).contains(&at)) {
-        let on = seconds(end - at);
-        let truth = format!("A false verdict: {name} ran. Its own recording goes on for {on} after it.");
-        return (truth, Some(true));
-    }
-    match recorded.iter().rfind(|(_, to)| *to <= at) {
-        Some((_, end)) => {
-            let before = seconds(at - end);
-            (format!("{name} did not run: its own recording had ended {before} before."), Some(false))
-        }
-        None => (format!("There is no recording of {name} then: whether it ran, nobody knows."), None),
-    }
 }
 
 fn words(verdict: &Verdict, group: &[(usize, &Held)], run: &Run, began: u64) -> Vec<String> {

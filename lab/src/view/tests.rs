@@ -5,11 +5,11 @@ use std::{process::Command, time::Duration};
 use syncswim::{
     recording::mark,
     sim::World,
-    swim::{Config, Event},
+    swim::{Config, Event, Removal},
 };
 
 use super::{
-    About,
+    About, UNWRITTEN,
     account::{Account, Content, Held, Seen},
     build,
     run::{ACK, Belief, Fate, NACK, PING, PING_REQ, Run, SUSPECT},
@@ -21,7 +21,9 @@ const SECOND: u64 = 1_000_000;
 
 fn account(name: &str, end: u64) -> Account {
     let beliefs = ["a", "b", "c"].map(|subject| (BEGAN, subject.to_owned(), Belief::Alive)).to_vec();
-    Account { name: name.into(), span: (BEGAN, BEGAN + end), beliefs, ..Account::default() }
+    let lives = ["a", "b", "c"].map(|subject| (BEGAN, subject.to_owned(), 1)).to_vec();
+    let (name, span, unwritten) = (name.into(), (BEGAN, BEGAN + end), 60 * SECOND);
+    Account { name, span, unwritten, lives, beliefs, ..Account::default() }
 }
 
 fn content(text: &str, kind: u8, target: Option<&str>) -> Content {
@@ -38,6 +40,7 @@ fn held(at: u64, subject: &str, is_own: bool) -> Held {
         subject: subject.into(),
         identity: (1, 0),
         belief: Belief::Failed,
+        removed_by: None,
         is_own,
         accusers: vec!["a".into()],
         missed: false,
@@ -61,6 +64,12 @@ fn shown(accounts: &[Account]) -> Run {
     build(accounts, About { most_datagrams: 1000, ..About::default() })
 }
 
+/// Whether the first verdict is false, and why.
+fn judged(accounts: &[Account]) -> (Option<bool>, String) {
+    let verdict = shown(accounts).verdicts.swap_remove(0);
+    (verdict.is_false, verdict.truth)
+}
+
 #[test]
 fn observers_that_believe_the_same_share_one_verdict() {
     let run = shown(&three());
@@ -78,16 +87,83 @@ fn observers_that_believe_the_same_share_one_verdict() {
 #[test]
 fn a_verdict_is_false_if_the_recording_of_its_subject_goes_on() {
     let mut accounts = three();
-    assert_eq!(shown(&accounts).verdicts[0].is_false, Some(true));
+    assert_eq!(
+        judged(&accounts),
+        (Some(true), "A false verdict: c ran. Its own recording goes on for 11.0 s after it.".into())
+    );
     accounts[2].span.1 = BEGAN + 4 * SECOND;
+    let ended =
+        "Whether c ran, nobody knows: its own recording had ended 5.0 s before, and its end may be missing.";
+    assert_eq!(judged(&accounts), (None, ended.into()));
     let run = shown(&accounts);
-    assert_eq!(run.verdicts[0].is_false, Some(false));
+    assert!(run.summary.ends_with("verdicts: 1, of them false: 0, unknown: 1"), "{}", run.summary);
+    accounts[2].unwritten = 5 * SECOND;
+    let ended = "c did not run: its own recording had ended 5.0 s before.";
+    assert_eq!(judged(&accounts), (Some(false), ended.into()));
+    let run = shown(&accounts);
     assert!(run.summary.ends_with("verdicts: 1, of them false: 0"), "{}", run.summary);
-    assert_eq!(run.verdicts[0].truth, "c did not run: its own recording had ended 5.0 s before.");
-    let run = shown(&accounts[..2]);
-    assert_eq!(run.verdicts[0].is_false, None);
-    assert!(run.verdicts[0].truth.contains("nobody knows"));
-    assert!(run.summary.contains("unknown, as the accused was not recorded: 1"), "{}", run.summary);
+    let none = "There is no recording of c then: whether it ran, nobody knows.";
+    assert_eq!(judged(&accounts[..2]), (None, none.into()));
+}
+
+#[test]
+fn a_verdict_is_false_if_others_hear_of_its_subject_later() {
+    let mut accounts = three();
+    accounts[2].span.1 = BEGAN + 4 * SECOND;
+    accounts[1].received = vec![seen(12 * SECOND, "c", 7, content("ping b", PING, Some("b")))];
+    let ran = "A false verdict: c ran. b received a datagram from it 3.0 s after it.";
+    assert_eq!(judged(&accounts), (Some(true), ran.into()));
+    assert_eq!(judged(&accounts[..2]), (Some(true), ran.into()), "without a recording of its own");
+    accounts[2].unwritten = 0;
+    assert_eq!(judged(&accounts), (Some(true), ran.into()), "a recording that was stopped");
+    accounts[1].stalls = vec![(BEGAN + 8 * SECOND, BEGAN + 12 * SECOND)];
+    assert_eq!(judged(&accounts).0, Some(false), "it was read late");
+    accounts[1].stalls = vec![(BEGAN + 10 * SECOND, BEGAN + 12 * SECOND)];
+    assert_eq!(judged(&accounts).0, Some(true));
+    accounts[0].lives.push((BEGAN + 12 * SECOND, "c".into(), 2));
+    assert_eq!(judged(&accounts).0, Some(false), "it may be of the next life");
+    accounts[0].lives[3].0 = BEGAN + 14 * SECOND;
+    assert_eq!(judged(&accounts).0, Some(true));
+}
+
+#[test]
+fn only_the_same_life_of_the_subject_is_evidence() {
+    let mut accounts = three().to_vec();
+    accounts[2].span.1 = BEGAN + 4 * SECOND;
+    let later = (BEGAN + 12 * SECOND, BEGAN + 20 * SECOND);
+    accounts.push(Account { span: later, ..account("c", 20 * SECOND) });
+    assert_eq!(judged(&accounts).0, Some(true), "its recording has a gap");
+    accounts[3].lives = vec![(BEGAN + 12 * SECOND, "c".into(), 2)];
+    assert_eq!(judged(&accounts).0, None, "it was started again later");
+    accounts[3].span.0 = BEGAN + 8 * SECOND;
+    accounts[3].lives[0].0 = BEGAN + 8 * SECOND;
+    let before = "c did not run: it had been started again.";
+    assert_eq!(judged(&accounts), (Some(false), before.into()));
+}
+
+#[test]
+fn who_was_removed_did_not_leave_on_purpose() {
+    let mut accounts = three();
+    for account in &mut accounts[..2] {
+        account.held[0].belief = Belief::Left;
+    }
+    assert_eq!(judged(&accounts), (Some(false), "c left on purpose.".into()));
+    for account in &mut accounts[..2] {
+        account.held[0].removed_by = Some("a".into());
+    }
+    let ran = "c was removed by a. A false verdict: c ran. Its own recording goes on for 11.0 s after it.";
+    assert_eq!(judged(&accounts), (Some(true), ran.into()));
+    accounts[2].span.1 = BEGAN + 4 * SECOND;
+    accounts[2].unwritten = 0;
+    let ended = "c was removed by a. c did not run: its own recording had ended 5.0 s before.";
+    assert_eq!(judged(&accounts), (Some(false), ended.into()));
+}
+
+#[test]
+fn a_verdict_about_a_member_that_had_left_is_not_false() {
+    let mut accounts = three();
+    accounts[2].beliefs.push((BEGAN + 3 * SECOND, "c".into(), Belief::Left));
+    assert_eq!(judged(&accounts), (Some(false), "c had left on purpose 6.0 s before.".into()));
 }
 
 #[test]
@@ -188,19 +264,69 @@ fn of_too_many_datagrams_those_around_the_verdict_stay_and_the_others_are_counte
     assert!(run.left_out[0].starts_with("150 of 300 datagrams"), "{:?}", run.left_out);
 }
 
-/// A recorded run of five nodes, of which one crashes and one is held up; and its page.
-fn simulated() -> (World, Run) {
+/// The page of a recorded world, whose recordings are whole.
+fn recorded(world: &mut World) -> Run {
+    let recordings = world.recordings();
+    let (accounts, problems) = super::accounts(&recordings, &vec![0; recordings.len()], Duration::ZERO);
+    assert_eq!(problems, [""; 0]);
+    build(&accounts, About { most_datagrams: usize::MAX, ..About::default() })
+}
+
+/// Five nodes, recorded for ten seconds.
+fn five() -> World {
     let mut world = World::new(4);
     world.record(64 << 20);
     world.start_cluster(5, Config::lan);
     world.run_for(Duration::from_secs(10));
+    world
+}
+
+/// A recorded run of five nodes, of which one crashes and one is held up; and its page.
+fn simulated() -> (World, Run) {
+    let mut world = five();
     world.crash(3);
     world.pause(1, Duration::from_secs(12));
     world.run_for(Duration::from_secs(40));
+    let run = recorded(&mut world);
+    (world, run)
+}
+
+#[test]
+fn the_last_minute_of_a_process_that_was_killed_may_be_missing() {
+    let (mut world, _) = simulated();
     let recordings = world.recordings();
-    let (accounts, problems) = super::accounts(&recordings, &vec![0; recordings.len()]);
-    assert_eq!(problems, [""; 0]);
-    (world, build(&accounts, About { most_datagrams: usize::MAX, ..About::default() }))
+    let (accounts, _) = super::accounts(&recordings, &vec![0; recordings.len()], UNWRITTEN);
+    let run = shown(&accounts);
+    assert!(!run.verdicts.is_empty());
+    for verdict in &run.verdicts {
+        let is_crashed = run.nodes[verdict.subject].name == "n3";
+        assert_eq!(verdict.is_false, if is_crashed { None } else { Some(true) }, "{}", verdict.truth);
+    }
+}
+
+#[test]
+fn a_member_that_was_started_again_did_not_run_as_it_was_before() {
+    let mut world = five();
+    world.restart(3);
+    world.run_for(Duration::from_secs(20));
+    let run = recorded(&mut world);
+    assert!(!run.verdicts.is_empty());
+    for verdict in &run.verdicts {
+        assert_eq!((verdict.subject, verdict.is_false), (3, Some(false)), "{}", verdict.truth);
+    }
+}
+
+#[test]
+fn a_member_that_crashed_and_was_removed_did_not_run() {
+    let mut world = five();
+    world.crash(3);
+    world.run_for(Duration::from_secs(40));
+    world.with(0, |node, now| node.remove(now, "n3", Removal::Leave)).unwrap();
+    world.run_for(Duration::from_secs(10));
+    let run = recorded(&mut world);
+    let removed = run.verdicts.iter().find(|verdict| verdict.belief == Belief::Left).expect("it was removed");
+    assert_eq!((removed.removed_by.as_deref(), removed.is_false), (Some("n0"), Some(false)));
+    assert!(removed.truth.starts_with("n3 was removed by n0. n3 did not run: "), "{}", removed.truth);
 }
 
 #[test]

@@ -14,7 +14,7 @@ function buildVerdicts() {
   byId("verdicts").replaceChildren(...run.verdicts.map(verdict => {
     const how = verdict.state === 3 ? "failed" : "left";
     const button = element("button", { type: "button", className: how },
-      `${nodes[verdict.subject].name} ${how}, ${seconds(verdict.at)}`,
+      `${nodes[verdict.subject].name} ${verdict.removedBy === null ? how : "was removed"}, ${seconds(verdict.at)}`,
       element("small", {}, `held by ${verdict.holders} of ${observers.length} observers${{ true: " — false verdict", null: " — true or false, nobody knows" }[verdict.false] ?? ""}`));
     button.addEventListener("click", () => chooseVerdict(verdict));
     return element("li", {}, button);

@@ -14,12 +14,13 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use lab::{
     options::read,
     recording::{self, Recording, TimelineNode},
-    view::{About, accounts, build, page},
+    view::{About, UNWRITTEN, accounts, build, page},
 };
 use options::{Options, Source, USAGE};
 
@@ -39,16 +40,16 @@ fn main() -> ExitCode {
 
 /// Writes the page, and returns the text to print about it.
 fn run(options: Options) -> Result<String, String> {
-    let (recordings, offsets, about) = match &options.source {
+    let ((recordings, offsets, about), unwritten) = match &options.source {
         Source::Simulation(plan) => {
             let (recordings, about) = simulate::run(plan);
-            // Simulated hosts have one clock.
+            // Simulated hosts have one clock, and record all that they do.
             let offsets = vec![0; recordings.len()];
-            (recordings, offsets, about)
+            ((recordings, offsets, about), Duration::ZERO)
         }
-        Source::Files(paths) => from_files(paths)?,
+        Source::Files(paths) => (from_files(paths)?, UNWRITTEN),
     };
-    let (accounts, problems) = accounts(&recordings, &offsets);
+    let (accounts, problems) = accounts(&recordings, &offsets, unwritten);
     problems.iter().for_each(|problem| eprintln!("{problem}"));
     let title = options.title.unwrap_or_else(|| about.title.clone());
     let mut run = build(&accounts, About { title, most_datagrams: options.datagrams, ..about });
