@@ -34,6 +34,8 @@ pub struct TimelineNode {
     pub offset: i64,
     /// Whether datagrams show this, or it is a guess.
     pub is_aligned: bool,
+    /// The times that its recording covers, by the clock of the first node.
+    pub spans: Vec<(Duration, Duration)>,
     /// The first difference, if it is not replayed to its end.
     pub difference: Option<Box<Difference>>,
 }
@@ -77,8 +79,7 @@ pub struct Flight {
     pub to: Option<usize>,
     /// When it was sent.
     pub sent: Duration,
-    /// When it was received. If the receiver is recorded and this is none, it was lost, or the receiver was down or not
-    /// recording then.
+    /// When it was received, as far as recordings show it: [`Timeline::is_lost`].
     pub received: Option<Duration>,
     /// Its content.
     pub said: Dissected,
@@ -101,10 +102,21 @@ struct Told {
     sent: Vec<Trace>,
     received: Vec<Trace>,
     others: Vec<(i64, What)>,
+    /// The times that are recorded, without gaps.
+    spans: Vec<(i64, i64)>,
     difference: Option<Box<Difference>>,
 }
 
 impl Timeline {
+    /// Whether a datagram was lost: its receiver was recorded when it was sent, and did not receive it.
+    #[must_use]
+    pub fn is_lost(&self, flight: &Flight) -> bool {
+        let Some(to) = flight.to.filter(|_| flight.received.is_none()) else { return false };
+        // There may be several recordings of one name, for each life one.
+        let lives = self.nodes.iter().filter(|node| node.name == self.nodes[to].name);
+        lives.flat_map(|node| &node.spans).any(|(from, to)| (*from..*to).contains(&flight.sent))
+    }
+
     /// Replays recordings and merges them. A recording whose replay differs is used up to the difference.
     #[must_use]
     pub fn merge(recordings: &[Recording]) -> Self {
@@ -175,11 +187,16 @@ impl TimelineNode {
 
 fn nodes(recordings: &[Recording], told: &[Told]) -> Vec<TimelineNode> {
     let nodes = recordings.iter().zip(told).zip(offsets(told));
-    let node = |((recording, told), offset): ((&Recording, &Told), Option<i64>)| TimelineNode {
-        name: recording.name().to_owned(),
-        offset: offset.unwrap_or(0),
-        is_aligned: offset.is_some(),
-        difference: told.difference.clone(),
+    let node = |((recording, told), found): ((&Recording, &Told), Option<i64>)| {
+        let offset = found.unwrap_or(0);
+        let spans = told.spans.iter().map(|(from, to)| (aligned(*from, offset), aligned(*to, offset)));
+        TimelineNode {
+            name: recording.name().to_owned(),
+            offset,
+            is_aligned: found.is_some(),
+            spans: spans.collect(),
+            difference: told.difference.clone(),
+        }
     };
     nodes.map(node).collect()
 }
@@ -218,7 +235,9 @@ fn tell(node: usize, recording: &Recording) -> Told {
         if step.restored {
             let lost = gaps.next().map_or(0, syncswim::recording::Segment::lost);
             told.others.push((at, What::Began { lost }));
+            told.spans.push((at, at));
         }
+        told.spans.last_mut().expect("it has begun").1 = at;
         if let Some(Input::Datagram { bytes, .. }) = &step.input {
             told.received.extend(trace(at, bytes, mark(recording.name())));
         }
@@ -315,8 +334,21 @@ mod tests {
         world.net.isolate([2]);
         world.run_for(Duration::from_secs(3));
         let timeline = Timeline::merge(&world.recordings());
-        let lost = timeline.flights.iter().filter(|flight| flight.to == Some(2) && flight.received.is_none());
+        let lost = timeline.flights.iter().filter(|flight| flight.to == Some(2) && timeline.is_lost(flight));
         assert!(lost.count() > 0);
+    }
+
+    #[test]
+    fn what_its_receiver_could_not_record_is_not_lost() {
+        let mut world = world();
+        world.crash(2);
+        world.run_for(Duration::from_secs(3));
+        let timeline = Timeline::merge(&world.recordings());
+        let sent = timeline.flights.iter().filter(|flight| flight.to == Some(2) && flight.received.is_none());
+        let end = timeline.nodes[2].spans[0].1;
+        let later: Vec<_> = sent.filter(|flight| flight.sent > end).collect();
+        assert!(!later.is_empty());
+        assert!(!later.iter().any(|flight| timeline.is_lost(flight)));
     }
 
     /// Datagrams in both directions show that a clock is wrong.

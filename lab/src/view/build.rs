@@ -44,8 +44,8 @@ pub fn build(accounts: &[Account], about: About) -> Run {
     let mut run = Run { title: about.title, parameters: about.parameters, end, ..Run::default() };
     run.nodes = nodes(accounts, &names, began);
     run.changes = changes(accounts, &names, began);
+    let mut flights = Flights::of(accounts, &names, &run.nodes, began);
     cut(&mut run);
-    let mut flights = Flights::of(accounts, &names, began);
     (run.flights, run.texts) = (std::mem::take(&mut flights.all), flights.texts.clone());
     run.verdicts = story::verdicts(accounts, &names, &run, began);
     run.verdicts.retain(|verdict| verdict.at <= run.end);

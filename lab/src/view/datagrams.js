@@ -1,7 +1,7 @@
 // The space–time diagram: a line for each node, an arrow for each datagram.
 "use strict";
 
-// What a datagram is drawn as: that of its most telling message. Bits as in `lab/src/view/timeline.rs`.
+// What a datagram is drawn as: that of its most telling message. Bits as in `lab/src/view/run.rs`.
 const KINDS = [
   { name: "ping-req", bit: 4, dash: [9, 3], tail: "square", label: "ping-req (asks a relay)" },
   { name: "nack", bit: 8, dash: [2, 3], tail: "diamond", label: "nack (a relay heard nothing)" },

@@ -6,7 +6,7 @@ use super::{
     account::{Account, Content, Seen},
     names::Names,
     page::size,
-    run::{Belief, Change, Fate, Flight, Text, Verdict},
+    run::{Belief, Change, Fate, Flight, Node, Text, Verdict},
 };
 
 /// How many microseconds two aligned clocks may still differ.
@@ -30,15 +30,16 @@ pub(super) struct Flights {
 }
 
 impl Flights {
-    pub(super) fn of(accounts: &[Account], names: &Names, start: u64) -> Self {
+    pub(super) fn of(accounts: &[Account], names: &Names, nodes: &[Node], start: u64) -> Self {
         let mut flights = Self { all: Vec::new(), texts: Vec::new(), places: HashMap::new() };
         let mut under_way: HashMap<Key, VecDeque<usize>> = HashMap::new();
         for (own, seen) in each(accounts, names, |account| &account.sent) {
             let Some(to) = names.marked(seen.other) else { continue };
-            let fate = if was_recorded(accounts, names, to) { Fate::Lost } else { Fate::Unseen };
+            let sent = seen.at - start;
+            let fate = if was_recorded(&nodes[to], sent) { Fate::Lost } else { Fate::Unseen };
             let text = flights.text(&seen.content, names);
             under_way.entry((own, to, seen.hash)).or_default().push_back(flights.all.len());
-            flights.all.push(Flight { sent: seen.at - start, took: 0, from: own, to, text, fate });
+            flights.all.push(Flight { sent, took: 0, from: own, to, text, fate });
         }
         for (own, seen) in each(accounts, names, |account| &account.received) {
             let Some(from) = names.marked(seen.other) else { continue };
@@ -192,8 +193,8 @@ fn each<'a>(
     all
 }
 
-fn was_recorded(accounts: &[Account], names: &Names, node: usize) -> bool {
-    accounts.iter().any(|account| names.place(&account.name) == Some(node))
+fn was_recorded(node: &Node, at: u64) -> bool {
+    node.recorded.iter().any(|(from, to)| (*from..*to).contains(&at))
 }
 
 /// Windows that overlap become one; if there is none, the given one is used.

@@ -215,6 +215,24 @@ fn a_datagram_arrived_was_lost_or_nobody_knows() {
 }
 
 #[test]
+fn what_its_receiver_could_not_record_is_not_lost() {
+    let mut accounts = three().to_vec();
+    let of_b = |from: u64, to: u64| Account {
+        span: (BEGAN + from * SECOND, BEGAN + to * SECOND),
+        ..account("b", 0)
+    };
+    accounts[1] = of_b(2, 4);
+    accounts.push(of_b(6, 8));
+    accounts[0].sent =
+        (1..=9).map(|at| seen(at * SECOND, "b", at, content("ping b", PING, Some("b")))).collect();
+    let run = shown(&accounts);
+    let lost =
+        run.flights.iter().filter(|flight| flight.fate == Fate::Lost).map(|flight| flight.sent / SECOND);
+    assert_eq!(lost.collect::<Vec<_>>(), [2, 3, 6, 7]);
+    assert!(run.flights.iter().all(|flight| matches!(flight.fate, Fate::Lost | Fate::Unseen)));
+}
+
+#[test]
 fn what_is_delivered_twice_is_one_datagram() {
     let mut accounts = three();
     accounts[0].sent = vec![seen(10, "b", 7, Content::default())];

@@ -15,10 +15,17 @@ pub(crate) fn timeline(recordings: &[Recording], datagrams: bool) {
             print_line(began, moment.at, &timeline.nodes[moment.node].name, &text);
         }
     }
-    let lost =
-        timeline.flights.iter().filter(|flight| flight.to.is_some() && flight.received.is_none()).count();
-    let between = timeline.flights.iter().filter(|flight| flight.to.is_some()).count();
-    println!("{between} datagrams between these nodes, of which {lost} did not arrive");
+    println!("{}", tally(&timeline));
+}
+
+fn tally(timeline: &Timeline) -> String {
+    let between: Vec<_> = timeline.flights.iter().filter(|flight| flight.to.is_some()).collect();
+    let lost = between.iter().filter(|flight| timeline.is_lost(flight)).count();
+    let unknown = between.iter().filter(|flight| flight.received.is_none()).count() - lost;
+    let between = between.len();
+    format!(
+        "{between} datagrams between these nodes: lost {lost}, to a receiver that was not recorded then {unknown}"
+    )
 }
 
 fn print_clocks(timeline: &Timeline) {
@@ -48,12 +55,11 @@ fn in_words(timeline: &Timeline, moment: &Moment, datagrams: bool) -> Option<Str
 
 fn flight_in_words(timeline: &Timeline, flight: &Flight) -> String {
     let to = flight.to.map_or("somebody who is not recorded", |to| &timeline.nodes[to].name);
-    let fate = match (flight.to, flight.received) {
-        (_, Some(at)) => {
-            format!("arrived after {:.3} ms", (at.as_secs_f64() - flight.sent.as_secs_f64()) * 1e3)
-        }
-        (Some(_), None) => "LOST: it is not among what was received there".into(),
-        (None, None) => "arrival unknown".into(),
+    let fate = match flight.received {
+        Some(at) => format!("arrived after {:.3} ms", (at.as_secs_f64() - flight.sent.as_secs_f64()) * 1e3),
+        None if timeline.is_lost(flight) => "LOST: it is not among what was received there".into(),
+        None if flight.to.is_some() => "arrival unknown: it was not recorded then".into(),
+        None => "arrival unknown".into(),
     };
     format!("→ {to}: {}; {fate}", flight.said)
 }
