@@ -1,5 +1,7 @@
 //! Builds the contents of a page from accounts.
 
+use std::collections::BTreeMap;
+
 use super::{
     account::Account,
     flights::{Around, Flights},
@@ -9,9 +11,9 @@ use super::{
     story,
 };
 
-/// The most changes of belief that are shown; the run ends there.
-const MOST_CHANGES: usize = 300_000;
-/// The most marks that are listed.
+/// The most changes of belief that are shown, the latest; before them the beliefs at that time are.
+pub(super) const MOST_CHANGES: usize = 300_000;
+/// The most marks that are listed, the latest.
 const MOST_MARKS: usize = 400;
 /// The most bytes of data in a page; browsers are slow with more.
 const MOST_BYTES: usize = 19_000_000;
@@ -48,19 +50,17 @@ pub fn build(accounts: &[Account], about: About) -> Run {
     cut(&mut run);
     (run.flights, run.texts) = (std::mem::take(&mut flights.all), flights.texts.clone());
     run.verdicts = story::verdicts(accounts, &names, &run, began);
-    run.verdicts.retain(|verdict| verdict.at <= run.end);
+    run.verdicts.retain(|verdict| verdict.at >= run.start);
     drop_explanations(&mut run, MOST_SEEN_BYTES);
     run.marks = story::marks(&run, about.faults);
-    if run.marks.len() > MOST_MARKS {
-        run.left_out.push(format!(
-            "{} of {} things that happened",
-            run.marks.len() - MOST_MARKS,
-            run.marks.len()
-        ));
-        run.marks.truncate(MOST_MARKS);
+    run.marks.retain(|mark| mark.at >= run.start);
+    let too_many = run.marks.len().saturating_sub(MOST_MARKS);
+    if too_many > 0 {
+        run.left_out.push(format!("the first {too_many} of {} things that happened", run.marks.len()));
+        run.marks.drain(..too_many);
     }
     (flights.all, run.texts) = (std::mem::take(&mut run.flights), Vec::new());
-    flights.all.retain(|flight| flight.sent <= run.end);
+    flights.all.retain(|flight| flight.sent >= run.start);
     let around: Vec<_> = run.verdicts.iter().map(|verdict| Around::of(verdict, &run.changes)).collect();
     let room = MOST_BYTES.saturating_sub(size(&run));
     let (windows, said) = flights.keep(about.most_datagrams, room, &around, run.end);
@@ -73,13 +73,13 @@ pub fn build(accounts: &[Account], about: About) -> Run {
     }
     (run.flights, run.texts) = (flights.all, flights.texts);
     run.longest = run.flights.iter().map(|flight| flight.took).max().unwrap_or_default();
-    run.span = SPAN.min(run.end.max(1));
+    run.span = SPAN.min((run.end - run.start).max(1));
     let recorded = run.nodes.iter().filter(|node| !node.recorded.is_empty()).count();
     run.summary = format!(
         "{}: {} members, {recorded} of them recorded, for {}; {}",
         about.source,
         run.nodes.len(),
-        story::seconds(run.end),
+        story::seconds(run.end - run.start),
         tally(&run)
     );
     run
@@ -94,10 +94,10 @@ fn tally(run: &Run) -> String {
     format!("verdicts: {}, of them false: {}{unknown}", run.verdicts.len(), count(Some(true)))
 }
 
-/// Drops the observations of the latest verdicts, as far as all take more bytes than these.
+/// Drops the observations of the first verdicts, as far as all take more bytes than these.
 fn drop_explanations(run: &mut Run, most_bytes: usize) {
     let (mut bytes, mut dropped) = (0, 0);
-    for told in run.verdicts.iter_mut().flat_map(|verdict| &mut verdict.told) {
+    for told in run.verdicts.iter_mut().rev().flat_map(|verdict| &mut verdict.told) {
         bytes += size(&told.seen);
         if bytes > most_bytes && !told.seen.is_empty() {
             told.seen.clear();
@@ -105,7 +105,7 @@ fn drop_explanations(run: &mut Run, most_bytes: usize) {
         }
     }
     if dropped > 0 {
-        run.left_out.push(format!("what observers saw before the latest verdicts: {dropped} explanations"));
+        run.left_out.push(format!("what observers saw before the first verdicts: {dropped} explanations"));
     }
 }
 
@@ -141,18 +141,33 @@ fn changes(accounts: &[Account], names: &Names, began: u64) -> Vec<Change> {
     changes
 }
 
+/// Drops the first changes, as far as there are too many. What was believed then becomes a change when the others begin.
 fn cut(run: &mut Run) {
-    let Some(last) = run.changes.get(MOST_CHANGES).map(|change| change.at) else { return };
-    run.left_out.push(format!(
-        "all after {}: a page holds {MOST_CHANGES} changes of mind. Ask for less time, or for fewer nodes",
-        story::seconds(last)
-    ));
-    run.changes.truncate(MOST_CHANGES);
-    run.end = last;
+    let too_many = run.changes.len().saturating_sub(MOST_CHANGES);
+    if too_many == 0 {
+        return;
+    }
+    let start = run.changes[too_many].at;
+    let mut before = BTreeMap::new();
+    for change in run.changes.drain(..too_many) {
+        before.insert((change.observer, change.subject), change);
+    }
+    // In a part of the observer's life that is recorded at that time.
+    let is_held = |change: &Change| {
+        let mut recorded = run.nodes[change.observer].recorded.iter();
+        recorded.any(|(from, to)| *from <= change.at && (*from..*to).contains(&start))
+    };
+    let held = before.into_values().filter(is_held).map(|change| Change { at: start, ..change });
+    run.changes = held.chain(std::mem::take(&mut run.changes)).collect();
     for node in &mut run.nodes {
         for spans in [&mut node.recorded, &mut node.stalls] {
-            spans.retain(|(from, _)| *from < last);
-            spans.iter_mut().for_each(|(_, to)| *to = last.min(*to));
+            spans.retain(|(_, to)| *to > start);
+            spans.iter_mut().for_each(|(from, _)| *from = start.max(*from));
         }
     }
+    run.start = start;
+    run.left_out.push(format!(
+        "all before {}: a page holds the last {MOST_CHANGES} changes of mind. Ask for less time, or for fewer nodes",
+        story::seconds(start)
+    ));
 }

@@ -69,8 +69,8 @@ function timeAxis({ pen, width, height }, left, from, to, x) {
   const step = tickStep(to - from, (width - left) / 90), digits = Math.max(0, Math.ceil(-Math.log10(step / 1e6) - 1e-9));
   const bottom = height - 36;
   pen.textAlign = "center";
-  for (let k = Math.ceil((from - run.start) / step); run.start + k * step <= to; k++) {
-    const at = run.start + k * step;
+  for (let k = Math.ceil(from / step); k * step <= to; k++) {
+    const at = k * step;
     pen.fillStyle = colours.grid;
     pen.fillRect(Math.round(x(at)), 0, 1, bottom);
     pen.fillStyle = colours.soft;

@@ -1,4 +1,5 @@
-// The run: what is embedded in this page, decoded, and what can be asked of it. Times are microseconds.
+// The run: what is embedded in this page, decoded, and what can be asked of it. Times are microseconds since the run began;
+// what is shown begins at `run.start`.
 "use strict";
 
 const STATES = ["unknown", "alive", "suspect", "failed", "left"];
@@ -95,7 +96,7 @@ function sharesOf(subject) {
 const troubled = nodes.map((_, i) => i).filter(i => changesOf[i].some(change => change.state > 1));
 
 function seconds(time, digits = 3) {
-  return `${((time - run.start) / 1e6).toFixed(digits)} s`;
+  return `${(time / 1e6).toFixed(digits)} s`;
 }
 
 function length(micros) {

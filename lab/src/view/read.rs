@@ -13,7 +13,7 @@ use super::{
 };
 use crate::recording::aligned;
 
-/// The number of verdicts in each recording for which the node is asked why.
+/// The number of verdicts in each recording, the latest, of which the explanations are kept.
 const MOST_EXPLAINED: usize = 16;
 /// How much of the end of a recording may be missing: a node hands over what it recorded once in this time, and if its process is
 /// killed, the rest is lost.
@@ -71,7 +71,6 @@ struct Reader {
     /// When the node's next timer was due, after the step before.
     due: Option<Time>,
     last: Time,
-    explained: usize,
 }
 
 impl Reader {
@@ -82,12 +81,14 @@ impl Reader {
         } else {
             self.notice_stall(step, node);
         }
-        let explained = step.events().filter_map(|event| self.held(step, event, node)).collect::<Vec<_>>();
+        for held in step.events().filter_map(|event| held(now, step.at, event, node)) {
+            self.accounts.last_mut().expect("it has begun").held.push(held);
+            self.forget_explanation();
+        }
         let account = self.accounts.last_mut().expect("it has begun");
         account.span.1 = now;
         account.beliefs.extend(step.events().filter_map(belief).map(|(name, belief)| (now, name, belief)));
         account.lives.extend(step.events().filter_map(life).map(|(name, epoch)| (now, name, epoch)));
-        account.held.extend(explained);
         let sent = step.sent.iter().filter_map(|sent| {
             let dissected = dissect(&sent.bytes)?;
             Some(Seen {
@@ -144,52 +145,49 @@ impl Reader {
         }
     }
 
-    fn held(&mut self, step: &Step<'_>, event: &Event, node: &Node) -> Option<Held> {
-        let (member, is_own, accusers, suspected, text) = match event {
-            Event::Failed { member, verdict, .. } => {
-                let accusers = verdict.accusers.iter().map(|accuser| accuser.name.to_string()).collect();
-                (member, verdict.origin == Origin::Own, accusers, verdict.suspected, verdict.to_string())
-            }
-            Event::Left { member, .. } => {
-                let text = match &member.removed_by {
-                    Some(by) => format!("it was removed by {by}"),
-                    None => "it left".to_owned(),
-                };
-                (member, false, vec![], None, text)
-            }
-            _ => return None,
-        };
-        let now = self.now(step);
-        let mut held = Held {
-            at: now,
-            subject: member.name.to_string(),
-            identity: (member.identity.epoch, member.identity.incarnation),
-            belief: state(member),
-            removed_by: member.removed_by.as_deref().map(str::to_owned),
-            is_own,
-            accusers,
-            missed: false,
-            text,
-            standing: String::new(),
-            seen: vec![],
-        };
-        if self.explained < MOST_EXPLAINED {
-            self.explained += 1;
-            let explanation = node.explain(step.at, &member.name);
-            held.standing = format!("{} itself: {}", self.name, explanation.status);
-            let is_missed = |Observed { at, what, .. }: &Observed| {
-                matches!(what, Observation::Missed { .. }) && suspected.is_some_and(|since| *at >= since)
-            };
-            held.missed = explanation.observations.iter().any(is_missed);
-            let seen = explanation.observations.iter();
-            held.seen = seen
-                .map(|Observed { at, what, .. }| {
-                    (now.saturating_sub(micros(step.at.since(*at))), what.to_string())
-                })
-                .collect();
+    /// What came before explains an incident less than what came last.
+    fn forget_explanation(&mut self) {
+        let held = self.accounts.iter_mut().flat_map(|account| &mut account.held);
+        if let Some(early) = held.rev().nth(MOST_EXPLAINED) {
+            (early.standing, early.seen) = (String::new(), Vec::new());
         }
-        Some(held)
     }
+}
+
+/// The verdict that an event tells of, and why the node holds it; `now` is `at` by the clock that all accounts share.
+fn held(now: u64, at: Time, event: &Event, node: &Node) -> Option<Held> {
+    let (member, is_own, accusers, suspected, text) = match event {
+        Event::Failed { member, verdict, .. } => {
+            let accusers = verdict.accusers.iter().map(|accuser| accuser.name.to_string()).collect();
+            (member, verdict.origin == Origin::Own, accusers, verdict.suspected, verdict.to_string())
+        }
+        Event::Left { member, .. } => {
+            let text = match &member.removed_by {
+                Some(by) => format!("it was removed by {by}"),
+                None => "it left".to_owned(),
+            };
+            (member, false, vec![], None, text)
+        }
+        _ => return None,
+    };
+    let explanation = node.explain(at, &member.name);
+    let is_missed = |Observed { at, what, .. }: &Observed| {
+        matches!(what, Observation::Missed { .. }) && suspected.is_some_and(|since| *at >= since)
+    };
+    let seen = |seen: &Observed| (now.saturating_sub(micros(at.since(seen.at))), seen.what.to_string());
+    Some(Held {
+        at: now,
+        subject: member.name.to_string(),
+        identity: (member.identity.epoch, member.identity.incarnation),
+        belief: state(member),
+        removed_by: member.removed_by.as_deref().map(str::to_owned),
+        is_own,
+        accusers,
+        missed: explanation.observations.iter().any(is_missed),
+        text,
+        standing: format!("{} itself: {}", node.local().name, explanation.status),
+        seen: explanation.observations.iter().map(seen).collect(),
+    })
 }
 
 fn micros(duration: Duration) -> u64 {

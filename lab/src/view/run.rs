@@ -15,7 +15,7 @@ pub struct Run {
     pub parameters: Vec<(String, String)>,
     /// What the page leaves out, each a sentence.
     pub left_out: Vec<String>,
-    /// When it begins, always 0.
+    /// When what is shown begins: 0, unless the run is too long for a page.
     pub start: u64,
     /// When it ends.
     pub end: u64,

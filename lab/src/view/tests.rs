@@ -11,7 +11,7 @@ use syncswim::{
 use super::{
     About, UNWRITTEN,
     account::{Account, Content, Held, Seen},
-    build,
+    build::{MOST_CHANGES, build},
     run::{ACK, Belief, Fate, NACK, PING, PING_REQ, Run, SUSPECT},
 };
 
@@ -199,6 +199,32 @@ fn a_page_stays_below_20_megabytes_and_says_what_is_left_out() {
 }
 
 #[test]
+fn of_too_many_changes_the_last_stay_and_what_was_believed_before_them() {
+    let mut accounts = three();
+    let flip = |i: u64| {
+        let belief = if i.is_multiple_of(2) { Belief::Suspect } else { Belief::Alive };
+        (BEGAN + SECOND + 10 * i, "b".to_owned(), belief)
+    };
+    let last = accounts[0].beliefs.split_off(3);
+    accounts[0].beliefs.extend((0..MOST_CHANGES as u64).map(flip));
+    accounts[0].beliefs.extend(last);
+    let over = accounts.iter().map(|account| account.beliefs.len()).sum::<usize>() - MOST_CHANGES;
+    let run = shown(&accounts);
+    // Nine were believed from the beginning, and the rest of the first ones are of `b`.
+    assert_eq!((run.start, run.end), (SECOND + 10 * (over as u64 - 9), 20 * SECOND));
+    let (before, kept) = run.changes.split_at(9);
+    assert_eq!(kept.len(), MOST_CHANGES);
+    assert!(before.iter().all(|change| (change.at, change.belief) == (run.start, Belief::Alive)));
+    assert_eq!(run.verdicts.len(), 1, "it came last");
+    assert_eq!(run.verdicts[0].suspected, Some(5 * SECOND));
+    assert!(run.nodes.iter().all(|node| node.recorded == [(run.start, 20 * SECOND)]));
+    let [changes, marks] = &run.left_out[..] else { panic!("{:?}", run.left_out) };
+    assert!(changes.starts_with("all before 1.0 s: "), "{changes}");
+    assert!(marks.starts_with("the first "), "{marks}");
+    assert!(run.marks.iter().any(|mark| mark.text.starts_with("a suspects c")));
+}
+
+#[test]
 fn a_datagram_arrived_was_lost_or_nobody_knows() {
     let ping = || content("ping c", PING, Some("c"));
     let mut accounts = three();
@@ -320,6 +346,25 @@ fn the_last_minute_of_a_process_that_was_killed_may_be_missing() {
         let is_crashed = run.nodes[verdict.subject].name == "n3";
         assert_eq!(verdict.is_false, if is_crashed { None } else { Some(true) }, "{}", verdict.truth);
     }
+}
+
+#[test]
+fn of_many_verdicts_the_last_are_explained() {
+    let mut world = World::new(5);
+    world.record(64 << 20);
+    world.start_cluster(20, Config::lan);
+    world.run_for(Duration::from_secs(10));
+    (2..20).for_each(|host| world.crash(host));
+    let is_failed = |(_, event): &&(_, Event)| matches!(event, Event::Failed { .. });
+    let failed = |world: &World| world.hosts[0].events.iter().filter(is_failed).count();
+    world.run_until("verdict about each", Duration::from_secs(1200), |world| failed(world) >= 18);
+    let recordings = world.recordings();
+    let (accounts, _) = super::accounts(&recordings, &vec![0; recordings.len()], Duration::ZERO);
+    let held = &accounts[0].held;
+    assert!(held.len() >= 18);
+    let (first, last) = held.split_at(held.len() - 16);
+    assert!(first.iter().all(|held| held.seen.is_empty() && held.standing.is_empty()));
+    assert!(last.iter().all(|held| !held.seen.is_empty() && !held.standing.is_empty()));
 }
 
 #[test]

@@ -43,7 +43,9 @@ usage: replay FILE… [OPTION VALUE]…
   --merge              one timeline of all files (several files: always)
   --datagrams          with datagrams on the timeline
   --verdict NAME       who probed NAME, what got lost where, who accused it,
-                       who was held up: the evidence from all files
+                       who was held up: the evidence from all files for the
+                       first verdict; with --at for the first from then on,
+                       so long after the beginning of the first recording
   --random COUNT       no files: so many simulated runs, recorded and replayed
   --from SEED          the first seed of them                       (0)
   --cost               no files: what recording costs a node that runs
@@ -145,7 +147,7 @@ fn run(options: &Options) -> bool {
         is_well &= account::run(recording, options);
     }
     if let Some(name) = &options.verdict {
-        is_well &= merged::verdict(&recordings, name);
+        is_well &= merged::verdict(&recordings, name, options.at.unwrap_or_default());
     } else if options.merge || recordings.len() > 1 {
         merged::timeline(&recordings, options.datagrams);
     }

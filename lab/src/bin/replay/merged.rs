@@ -70,20 +70,18 @@ const MEMORY: Duration = Duration::from_secs(60);
 const BEFORE: Duration = Duration::from_secs(3);
 const BEHIND: Duration = Duration::from_millis(500);
 
+/// How much later than it is printed a time may be taken for.
+const ROUNDED: Duration = Duration::from_micros(500);
+
 type Line = (Duration, usize, String);
 
-/// Prints the evidence for the first verdict that a member failed, or the first suspicion. Returns whether there is one.
-pub(crate) fn verdict(recordings: &[Recording], name: &str) -> bool {
+/// Prints the evidence for the first verdict that a member failed, so long after the beginning or later, or the first suspicion.
+/// Returns whether there is one.
+pub(crate) fn verdict(recordings: &[Recording], name: &str, after: Duration) -> bool {
     let timeline = Timeline::merge(recordings);
     print_clocks(&timeline);
-    let is_about = |event: &Event| event.member().is_some_and(|member| *member.name == *name);
-    let find = |is_it: fn(&Event) -> bool| {
-        let mut moments = timeline.moments.iter();
-        moments.find(|moment| matches!(&moment.what, What::Event(event) if is_it(event) && is_about(event)))
-    };
-    let suspected = find(|event| matches!(event, Event::Suspected { .. }));
-    let Some(verdict) = find(|event| matches!(event, Event::Failed { .. })).or(suspected) else {
-        println!("nobody here suspected {name}");
+    let Some(verdict) = find_verdict(&timeline, name, after) else {
+        println!("nobody here suspected {name}{}", if after.is_zero() { "" } else { " from then on" });
         return false;
     };
     let seen = recordings.iter().enumerate();
@@ -92,13 +90,15 @@ pub(crate) fn verdict(recordings: &[Recording], name: &str) -> bool {
         .collect();
     // The probe was sent a while before it counts as missed.
     let missed = lines.iter().filter(|(.., text)| text.starts_with("did not answer")).map(|(at, ..)| *at);
-    let missed = missed.filter(|at| *at + MEMORY > verdict.at);
-    let first =
-        missed.chain(suspected.map(|moment| moment.at)).chain([verdict.at]).min().unwrap_or(verdict.at);
+    let suspected = timeline.moments.iter().filter(|moment| suspects(moment, name)).map(|moment| moment.at);
+    let signs = missed.chain(suspected).filter(|at| *at + MEMORY > verdict.at);
+    let first = signs.chain([verdict.at]).min().unwrap_or(verdict.at);
     let shown = first.saturating_sub(BEFORE)..=verdict.at + BEHIND;
     lines.extend(flights_about(&timeline, name));
     lines.extend(timeline.moments.iter().filter_map(|moment| match &moment.what {
-        What::Event(event) if is_about(event) => Some((moment.at, moment.node, format!("EVENT {event}"))),
+        What::Event(event) if is_about(event, name) => {
+            Some((moment.at, moment.node, format!("EVENT {event}")))
+        }
         _ => None,
     }));
     lines.retain(|(at, ..)| shown.contains(at));
@@ -114,6 +114,26 @@ pub(crate) fn verdict(recordings: &[Recording], name: &str) -> bool {
         println!("(no recording of {name} itself was given: what it received is not known)");
     }
     true
+}
+
+/// The first verdict that a member failed, so long after the beginning or later; or the first suspicion.
+fn find_verdict<'a>(timeline: &'a Timeline, name: &str, after: Duration) -> Option<&'a Moment> {
+    let from = timeline.moments.first()?.at + after;
+    let mut moments = timeline.moments.iter().filter(|moment| moment.at + ROUNDED >= from);
+    let failed = moments.clone().find(|moment| fails(moment, name));
+    failed.or_else(|| moments.find(|moment| suspects(moment, name)))
+}
+
+fn fails(moment: &Moment, name: &str) -> bool {
+    matches!(&moment.what, What::Event(event @ Event::Failed { .. }) if is_about(event, name))
+}
+
+fn suspects(moment: &Moment, name: &str) -> bool {
+    matches!(&moment.what, What::Event(event @ Event::Suspected { .. }) if is_about(event, name))
+}
+
+fn is_about(event: &Event, name: &str) -> bool {
+    event.member().is_some_and(|member| *member.name == *name)
 }
 
 /// Questions and claims about a member, and its answers.
@@ -152,4 +172,40 @@ fn observations(
     let explanation = replay.node().explain(now, name);
     let tell = |seen: Observed| (wall.saturating_sub(now.since(seen.at)), node, seen.what.to_string());
     explanation.observations.into_iter().map(tell).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use syncswim::{sim::World, swim::Config};
+
+    use super::*;
+
+    #[test]
+    fn a_later_verdict_can_be_chosen() {
+        let mut world = World::new(3);
+        world.record(1 << 22);
+        world.start_cluster(3, Config::lan);
+        let mut pass = |seconds, then: fn(&mut World)| {
+            world.run_for(Duration::from_secs(seconds));
+            then(&mut world);
+        };
+        pass(20, |world| world.crash(2));
+        pass(30, |world| world.restart(2));
+        pass(20, |world| world.crash(2));
+        pass(30, |_| {});
+        let timeline = Timeline::merge(&world.recordings());
+        let began = timeline.moments[0].at;
+        let found = |after| {
+            let verdict = find_verdict(&timeline, "n2", Duration::from_secs(after))?;
+            assert!(fails(verdict, "n2"));
+            Some((verdict.at - began).as_secs())
+        };
+        assert!(found(0).is_some_and(|at| (20..50).contains(&at)));
+        assert!(found(60).is_some_and(|at| (70..100).contains(&at)));
+        assert_eq!(found(1000), None);
+        let verdict = find_verdict(&timeline, "n2", Duration::from_secs(60)).expect("there is a second one");
+        let printed = format!("{:.3}", (verdict.at - began).as_secs_f64());
+        let again = Duration::from_secs_f64(printed.parse().expect("it is a number"));
+        assert_eq!(find_verdict(&timeline, "n2", again).map(|moment| moment.at), Some(verdict.at));
+    }
 }
