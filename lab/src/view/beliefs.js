@@ -145,7 +145,7 @@ function stripEvents(canvas, strips) {
   });
   canvas.addEventListener("keydown", event => {
     const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-    if (!step) return;
+    if (!step || !strips.rows.length) return;
     event.preventDefault();
     chooseRow(strips, Math.min(strips.rows.length - 1, Math.max(0, strips.selected + step)));
     byId("table-row").textContent = describeRow(strips.rows[strips.selected], view.time);

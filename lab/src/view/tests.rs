@@ -461,21 +461,43 @@ fn the_data_in_the_page_are_those_of_the_run() {
     }
 }
 
-#[test]
-fn the_page_works_in_a_browser() {
-    let Ok(found) = Command::new("chromium").arg("--version").output() else {
-        return eprintln!("skipped: chromium is not installed");
-    };
-    if !found.status.success() {
-        return eprintln!("skipped: chromium does not run");
+/// A page as a browser shows it once its program has run; none if there is no browser.
+fn in_browser(name: &str, page: &str) -> Option<String> {
+    let found = Command::new("chromium").arg("--version").output();
+    if !found.is_ok_and(|found| found.status.success()) {
+        eprintln!("skipped: chromium is not installed, or does not run");
+        return None;
     }
-    let file = std::env::temp_dir().join(format!("view-{}.html", std::process::id()));
-    std::fs::write(&file, super::page(&simulated().1)).unwrap();
+    let file = std::env::temp_dir().join(format!("view-{name}-{}.html", std::process::id()));
+    std::fs::write(&file, page).unwrap();
     let options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom"];
     let shown =
         Command::new("chromium").args(options).arg(format!("file://{}", file.display())).output().unwrap();
     std::fs::remove_file(&file).unwrap();
-    let shown = String::from_utf8_lossy(&shown.stdout);
-    assert!(shown.contains("data-ready=\"true\""), "the program of the page failed: {:.2000}", shown);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("data-ready=\"true\""), "the program of the page failed: {shown:.2000}");
+    Some(shown)
+}
+
+#[test]
+fn the_page_works_in_a_browser() {
+    let Some(shown) = in_browser("crash", &super::page(&simulated().1)) else { return };
     assert!(shown.contains("n3 did not run"));
+}
+
+/// A cluster of nine without trouble has more pairs than have a row each, and no row at all.
+#[test]
+fn a_key_that_finds_no_row_is_no_error() {
+    let mut world = World::new(4);
+    world.record(64 << 20);
+    world.start_cluster(9, Config::lan);
+    world.run_for(Duration::from_secs(10));
+    let press = r#"<script>
+addEventListener("error", () => { document.body.dataset.failed = "true"; });
+byId("beliefs").dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowDown" }));
+document.body.dataset.pressed = chart.rows.length;
+</script></body>"#;
+    let page = super::page(&recorded(&mut world)).replace("</body>", press);
+    let Some(shown) = in_browser("key", &page) else { return };
+    assert!(shown.contains("data-pressed=\"0\"") && !shown.contains("data-failed=\"true\""), "{shown:.2000}");
 }
