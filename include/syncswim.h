@@ -1092,7 +1092,7 @@ void syncswim_answers_free(struct syncswim_answers *answers);
  * Sends a payload to every member, this node included, and returns at once. It arrives in the inboxes for the topic, at
  * every member that stays connected for a minute, once and in the order of this node's calls. A payload has at most 512
  * bytes (SYNCSWIM_ERR_TOO_LARGE); a node may broadcast 50 times a second and 256 times at once (SYNCSWIM_ERR_BUSY). If
- * `newest` is not 0, it replaces earlier such broadcasts to the topic for readers that are behind. `number` is set to the
+ * `newest` is not 0, it takes the place of an earlier such broadcast to the topic in a full inbox. `number` is set to the
  * broadcast's number in this life of the node.
  */
 syncswim_status syncswim_cluster_broadcast(const struct syncswim_cluster *cluster,

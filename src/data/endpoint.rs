@@ -176,20 +176,31 @@ impl Endpoint {
     /// Processes the sections of the last input that are for this layer, if a live member is proven to have sent them.
     fn take_in(&mut self, now: Time, bytes: &[u8], via: impl Fn(usize) -> Via) {
         let Some(from) = self.node.data_sender() else { return };
-        for (at, section) in packet::sections(bytes).flatten().enumerate() {
-            if !section.is_data() {
-                continue;
-            }
-            match section.data_message() {
-                Ok(Some(message)) => self.on_message(now, &from, via(at), &message),
-                // A section of a later version.
-                Ok(None) => {}
-                Err(Malformed) => self.node.count_malformed(),
+        for (at, section) in packet::sections(bytes).enumerate() {
+            let via = via(at);
+            let is_in_place = match (section, via) {
+                (Ok(section), _) if !section.is_data() => continue,
+                (Ok(section), _) => match section.data_message() {
+                    Ok(Some(message)) => self.on_message(now, &from, via, &message),
+                    // A section of a later version.
+                    Ok(None) => true,
+                    Err(Malformed) => false,
+                },
+                (Err(_), Via::Stream(_)) => false,
+                // The protocol has counted it.
+                (Err(_), Via::Datagram { .. }) => true,
+            };
+            if !is_in_place {
+                self.node.count_malformed();
+                if let Via::Stream(stream) = via {
+                    return self.node.close_data_stream(now, stream);
+                }
             }
         }
     }
 
-    fn on_message(&mut self, now: Time, from: &Life, via: Via, message: &DataMessage<'_>) {
+    /// Processes a section. Returns whether it has its place there.
+    fn on_message(&mut self, now: Time, from: &Life, via: Via, message: &DataMessage<'_>) -> bool {
         let mut parts = DataKinds { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
         match (via, message) {
             (Via::Datagram { .. }, DataMessage::Broadcast(said)) => {
@@ -204,25 +215,20 @@ impl Endpoint {
             (Via::Datagram { .. }, DataMessage::DataDigest(told)) => {
                 self.sync.compare(now, &mut self.node, &parts, from, told);
             }
-            (Via::Stream(stream), message) if self.sync.takes(stream, message) => {
-                if !self.sync.on_section(now, &self.node, &mut parts, (stream, from), message) {
-                    self.node.count_malformed();
-                    self.node.close_data_stream(now, stream);
-                }
+            (Via::Stream(stream), message)
+                if !self.messages.has(stream) && self.sync.takes(stream, message) =>
+            {
+                return self.sync.on_section(now, &self.node, &mut parts, (stream, from), message);
             }
             _ => {
                 let all = parts.broadcasts;
                 let mut large = |node: &Node, from: &Life, topic: &str, bytes: &[u8]| {
                     all.on_large(now, node, from, topic, bytes)
                 };
-                if self.messages.on_message(&mut self.node, &mut large, now, from, via, message).is_err() {
-                    self.node.count_malformed();
-                    if let Via::Stream(stream) = via {
-                        self.node.close_data_stream(now, stream);
-                    }
-                }
+                return self.messages.on_message(&mut self.node, &mut large, now, from, via, message).is_ok();
             }
         }
+        true
     }
 
     /// Adds sections to the packet that the protocol wrote last, if its recipient may get more.
@@ -272,20 +278,32 @@ impl Endpoint {
             self.messages.stream_ended(&mut self.node, now, stream);
         }
         parts.broadcasts.settle(&self.node);
-        if !self.sync.is_urgent(&self.node)
-            && let Some(with) = parts.broadcasts.poll_ask(|with| self.sync.may_begin(&self.node, with))
-        {
-            self.sync.hasten(&self.node, with);
-        }
         parts.key_values.settle(now, &self.node);
-        if let Some(with) = parts.key_values.take_fetch() {
-            self.sync.hasten(&self.node, with);
-        }
         for origin in [parts.key_values.take_to_ask(), parts.broadcasts.take_to_ask()].into_iter().flatten() {
             self.sync.ask(now, &mut self.node, &parts, &origin);
         }
+        self.hasten_sync();
+        let parts = DataKinds { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
         self.sync.settle(now, &mut self.node, &parts);
+        // The next one has its time now.
+        self.hasten_sync();
         self.ask_for_room(now);
+    }
+
+    /// Chooses the member of the next sync that waits for no digest. What confirmed broadcasts lack by stream comes last, and never
+    /// has all syncs: such members may be out of reach.
+    fn hasten_sync(&mut self) {
+        let Self { node, sync, broadcasts, key_values, .. } = self;
+        if sync.is_urgent(node) {
+            return;
+        }
+        let may_begin = |with: &Life| sync.may_begin(node, with);
+        let next = key_values.poll_fetch(may_begin).or_else(|| broadcasts.poll_ask(node, may_begin));
+        let is_idle = sync.is_idle();
+        let next = next.or_else(|| broadcasts.poll_by_stream(|with| is_idle && may_begin(with)));
+        if let Some(with) = next {
+            sync.hasten(with);
+        }
     }
 
     /// Asks the protocol for room only while a round for data may begin, or while updates have rounds anyway.

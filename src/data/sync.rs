@@ -182,12 +182,14 @@ impl Sync {
         }
     }
 
-    /// A member has something that this node must fetch now, since gossip does not bring it. A member that can be asked at
-    /// once is not replaced by another.
-    pub(super) fn hasten(&mut self, node: &Node, with: Life) {
-        if !self.is_urgent(node) {
-            self.urgent = Some(with);
-        }
+    /// The next sync is with this member, which has something that gossip does not bring, or lacks such a thing.
+    pub(super) fn hasten(&mut self, with: Life) {
+        self.urgent = Some(with);
+    }
+
+    /// Whether this node has no sync under way that it began.
+    pub(super) fn is_idle(&self) -> bool {
+        self.exchanges.values().all(|exchange| exchange.opened.is_none())
     }
 
     /// Begins a sync that is due.
@@ -344,8 +346,9 @@ impl Sync {
             let of_broadcasts = taught(before.broadcasts, ours.broadcasts);
             self.broadcasts_pace.adapt(now, account, of_broadcasts, broadcasts::pace(node));
         }
-        if of_key_values == Taught::Something && parts.key_values.is_behind(node, &exchange.key_values) {
-            self.hasten(node, exchange.with);
+        let goes_on = of_key_values == Taught::Something && !self.is_urgent(node);
+        if goes_on && parts.key_values.is_behind(node, &exchange.key_values) {
+            self.hasten(exchange.with);
         }
     }
 }

@@ -107,8 +107,8 @@ impl Gossip {
         self.broadcast_flagged(topic, payload.as_ref(), 0)
     }
 
-    /// A [`broadcast`](Self::broadcast) that replaces earlier ones of this kind to the topic: a reader whose inbox is full
-    /// receives only the newest one.
+    /// A [`broadcast`](Self::broadcast) that replaces an earlier one of this kind to the topic in an inbox that is full: one from
+    /// the same host, or, within the host's share of the inbox, from another.
     ///
     /// # Errors
     /// As `broadcast`.

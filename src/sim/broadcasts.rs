@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    Stamp,
     data::broadcasts::{CONFIRM, Delivery},
     swim::{Life, Time},
 };
@@ -26,6 +27,8 @@ pub struct Received {
     pub origin: Arc<str>,
     /// Its number.
     pub seq: u64,
+    /// Its stamp, as it counts at this host.
+    pub stamp: Stamp,
     /// Its content.
     pub payload: Vec<u8>,
 }

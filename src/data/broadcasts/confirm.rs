@@ -113,13 +113,11 @@ impl Open {
     }
 }
 
-/// Work for members that have not confirmed.
+/// A broadcast for a member that has not confirmed it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Resend {
     pub(super) to: Life,
     pub(super) item: Arc<Item>,
-    /// Whether to use a stream: datagrams do not seem to reach the member.
-    pub(super) by_stream: bool,
 }
 
 /// The origin's side.
@@ -127,6 +125,8 @@ pub(super) struct Resend {
 pub(super) struct Confirmations {
     /// By this node's epoch, which may rise, and the broadcast's number.
     open: BTreeMap<(u64, u64), Open>,
+    /// The members that lacked one of these when it was time to send it by stream as well: datagrams do not seem to reach them.
+    by_stream: VecDeque<((u64, u64), Life)>,
     closed: bool,
 }
 
@@ -208,21 +208,35 @@ impl Confirmations {
             self.open.iter().filter(|(_, open)| open.next() <= now).map(|(id, _)| *id).collect();
         for id in due {
             let Some(open) = self.open.get_mut(&id) else { continue };
-            let by_stream = open.step == BY_STREAM;
             if now >= open.began + open.timeout {
                 open.settle_all(&Unconfirmed::Silent);
             } else {
-                open.step += 1;
-                let Open { waits, item, .. } = open;
+                let Open { waits, item, .. } = &*open;
                 let waits = waits.iter().filter(|_| !item.is_large());
-                resend.extend(waits.map(|(name, epoch)| Resend {
-                    to: Life { name: Arc::clone(name), epoch: *epoch },
-                    item: Arc::clone(item),
-                    by_stream,
-                }));
+                let lives = waits.map(|(name, epoch)| Life { name: Arc::clone(name), epoch: *epoch });
+                if open.step == BY_STREAM {
+                    self.by_stream.extend(lives.clone().map(|life| (id, life)));
+                }
+                resend.extend(lives.map(|to| Resend { to, item: Arc::clone(item) }));
+                open.step += 1;
             }
             self.close_if_settled(id);
         }
+    }
+
+    /// The next member that still lacks a broadcast which is to be sent by stream as well, if a sync with it may begin.
+    pub(super) fn poll_by_stream(&mut self, may_begin: impl Fn(&Life) -> bool) -> Option<Life> {
+        while let Some((id, life)) = self.by_stream.front() {
+            let lacks = self.open.get(id).is_some_and(|open| open.waits.get(&life.name) == Some(&life.epoch));
+            if lacks && !may_begin(life) {
+                return None;
+            }
+            let (_, life) = self.by_stream.pop_front()?;
+            if lacks {
+                return Some(life);
+            }
+        }
+        None
     }
 
     /// This node leaves: callers are told what was confirmed until then.
@@ -325,7 +339,7 @@ impl PendingConfirms {
         if pending.seqs.len() < MAX_PENDING.1 && !pending.seqs.contains(&seq) {
             pending.seqs.push(seq);
         }
-        if due < pending.due {
+        if pending.rides || due < pending.due {
             (pending.due, pending.rides) = (due, false);
         }
         self.next = Some(self.next.map_or(due, |next| next.min(due)));
@@ -435,23 +449,35 @@ mod tests {
         let (mut confirmations, mut resend) = (Confirmations::default(), VecDeque::new());
         let (caller, told) = bounded(1);
         confirmations.open(BEGIN, item("me", 1, 1), LIMIT, vec![life("a", 1), life("b", 1)], caller);
-        let mut step = |step: u32, by_stream| {
+        let mut step = |step: u32| {
             let now = BEGIN + LIMIT / STEPS * step;
             assert_eq!(confirmations.next(), Some(now));
             confirmations.expire(now, &mut resend);
-            let to: Vec<_> = resend.drain(..).map(|resend| (resend.to.name, resend.by_stream)).collect();
-            assert!(to.iter().all(|(_, stream)| *stream == by_stream));
+            assert_eq!(confirmations.poll_by_stream(|_| false), None, "no sync may begin");
+            let by_stream = confirmations.poll_by_stream(|_| true);
+            assert_eq!(by_stream, (step == BY_STREAM).then(|| life("b", 1)));
             if step == HALF {
                 confirmations.confirmed(now, &life("a", 1), 1, 1);
             }
-            to.len()
+            resend.drain(..).count()
         };
-        let sent: Vec<_> = (HALF..=STEPS).map(|at| step(at, at == BY_STREAM)).collect();
+        let sent: Vec<_> = (HALF..=STEPS).map(&mut step).collect();
         assert_eq!((sent[0], sent[STEPS as usize / 2]), (2, 0));
         assert!(sent[1..STEPS as usize / 2].iter().all(|count| *count == 1), "{sent:?}");
         let outcome = told.try_recv().unwrap();
         assert_eq!(outcome.repaired, 1);
         assert!(matches!(&outcome.missing[..], [(life, Unconfirmed::Silent)] if *life.name == *"b"));
+    }
+
+    #[test]
+    fn a_member_that_has_confirmed_meanwhile_is_sent_nothing_by_stream() {
+        let (mut confirmations, (caller, _told)) = (Confirmations::default(), bounded(1));
+        confirmations.open(BEGIN, item("me", 1, 1), LIMIT, vec![life("a", 1), life("b", 1)], caller);
+        (HALF..=BY_STREAM)
+            .for_each(|_| confirmations.expire(BEGIN + LIMIT / STEPS * BY_STREAM, &mut VecDeque::new()));
+        confirmations.confirmed(BEGIN + LIMIT, &life("a", 1), 1, 1);
+        assert_eq!(confirmations.poll_by_stream(|_| true), Some(life("b", 1)));
+        assert_eq!(confirmations.poll_by_stream(|_| true), None);
     }
 
     #[test]
@@ -550,11 +576,13 @@ mod tests {
             pending.add(at, &origin, None, seq, Duration::ZERO);
             assert_eq!(pending.due(at), Some(origin.clone()));
         }
+        pending.add(BEGIN + second + (RIDE - SPREAD / 2), &origin, None, 3, SPREAD);
+        assert_eq!(pending.due(BEGIN + second + RIDE), None);
         let mut confirmed = Vec::new();
         pending.take(&origin, |_, seq| {
             confirmed.push(seq);
             true
         });
-        assert_eq!(confirmed, [1, 2]);
+        assert_eq!(confirmed, [1, 2, 3]);
     }
 }

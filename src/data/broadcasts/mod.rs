@@ -375,7 +375,6 @@ impl Broadcasts {
     /// Follows this node's own life, and drops work for members that are gone.
     pub(crate) fn settle(&mut self, node: &Node) {
         self.follow_own(node);
-        self.asks.retain(|with| node.listed_life(&with.name).is_some());
         if node.live() <= 1 && !self.queue.is_empty() {
             self.queue.clear();
         }
@@ -392,10 +391,16 @@ impl Broadcasts {
         }
     }
 
-    /// The next member to sync with, for missing broadcasts on either side, of those with which a sync may begin.
-    pub(crate) fn poll_ask(&mut self, may_begin: impl Fn(&Life) -> bool) -> Option<Life> {
+    /// The next member to ask for missing broadcasts, of those with which a sync may begin.
+    pub(crate) fn poll_ask(&mut self, node: &Node, may_begin: impl Fn(&Life) -> bool) -> Option<Life> {
+        self.asks.retain(|with| node.live_life(&with.name).as_ref() == Some(with));
         let at = self.asks.iter().position(may_begin)?;
         self.asks.remove(at)
+    }
+
+    /// The next member that is to get a confirmed broadcast by stream, if a sync with it may begin.
+    pub(crate) fn poll_by_stream(&mut self, may_begin: impl Fn(&Life) -> bool) -> Option<Life> {
+        self.confirmations.poll_by_stream(may_begin)
     }
 
     /// The origin to ask, since others claim a number that only the origin is believed about.

@@ -69,8 +69,9 @@ pub(super) struct Heard {
     ask: Option<(Time, Life)>,
     /// Broadcasts up to this number that are still missing at that time are lost.
     lost: Option<(Time, u64)>,
-    /// Numbers that some members know and could not give. They are lost at that time if no other member gives them.
-    ungiven: Option<(Time, Window)>,
+    /// Numbers that some members know and could not give, each with the time when they are lost if no other member gives them:
+    /// the first that were noted, and those since then.
+    ungiven: [Option<(Time, Window)>; 2],
 }
 
 impl Heard {
@@ -95,7 +96,7 @@ impl Heard {
             account: Some(Account::UNMET),
             ask: None,
             lost: None,
-            ungiven: None,
+            ungiven: [None; 2],
         }
     }
 
@@ -145,8 +146,16 @@ impl Heard {
     /// A member has given all that it can of what it knows. Other members may have more: this one may have taken over its
     /// knowledge.
     pub(super) fn note_ungiven(&mut self, now: Time, theirs: &Window) {
-        let (_, ungiven) = self.ungiven.get_or_insert((now + UNGIVEN, *theirs));
-        ungiven.give_up(theirs);
+        let (until, [first, later]) = (now + UNGIVEN, &mut self.ungiven);
+        match first {
+            None => *first = Some((until, *theirs)),
+            Some((_, noted)) if noted.lacks(theirs) => {
+                let (at, noted) = later.get_or_insert((until, *theirs));
+                *at = until;
+                noted.give_up(theirs);
+            }
+            Some(_) => {}
+        }
     }
 
     /// Takes over a member's knowledge as of before this node's time.
@@ -184,7 +193,7 @@ impl Heard {
     pub(super) fn due(&self) -> Option<Time> {
         let held = self.held.values().map(|(since, _)| *since + HOLD).min();
         let asked = self.ask.as_ref().filter(|_| held.is_some()).map(|(at, _)| *at);
-        let (lost, ungiven) = (self.lost.map(|(at, _)| at), self.ungiven.map(|(at, _)| at));
+        let (lost, ungiven) = (self.lost.map(|(at, _)| at), self.ungiven[0].map(|(at, _)| at));
         // Options of one another are compared in ways that valgrind takes for reads of what was never written.
         let times = [held, asked, lost, ungiven].map(|at| at.unwrap_or(Time::MAX));
         times.into_iter().min().filter(|at| *at < Time::MAX)
@@ -200,8 +209,8 @@ impl Heard {
         while self.held.values().any(|(since, _)| now.since(*since) >= HOLD) {
             self.pass_gap(now, out);
         }
-        if let Some((_, theirs)) = self.ungiven.filter(|(at, _)| *at <= now) {
-            self.ungiven = None;
+        while let Some((_, theirs)) = self.ungiven[0].filter(|(at, _)| *at <= now) {
+            self.ungiven = [self.ungiven[1], None];
             self.lose(now, &theirs, out);
         }
         let (at, from) = self.ask.as_mut().filter(|(at, _)| *at <= now)?;
@@ -280,7 +289,8 @@ impl Heard {
         if self.window.below() >= self.told {
             self.lost = None;
         }
-        self.ungiven = self.ungiven.filter(|(_, theirs)| self.window.lacks(theirs));
+        let [first, later] = self.ungiven.map(|noted| noted.filter(|(_, theirs)| self.window.lacks(theirs)));
+        self.ungiven = if first.is_some() { [first, later] } else { [later, None] };
     }
 
     /// Reports no more losses than the origin can have sent since it is known here: a number may be forged.
@@ -450,7 +460,9 @@ mod tests {
         rig.heard.note_ungiven(BEGIN + HOLD, &Window::up_to(91));
         assert_eq!(rig.expire(BEGIN + HOLD).0, "90+87 91");
         assert_eq!(rig.take(BEGIN + HOLD, [7]), "~7", "another gives it");
-        assert_eq!((rig.heard.due(), rig.expire(BEGIN + UNGIVEN).0), (Some(BEGIN + UNGIVEN), "-86".into()));
+        assert_eq!((rig.heard.due(), rig.expire(BEGIN + UNGIVEN).0), (Some(BEGIN + UNGIVEN), "-47".into()));
+        let later = BEGIN + HOLD + UNGIVEN;
+        assert_eq!((rig.heard.due(), rig.expire(later).0), (Some(later), "-39".into()));
         assert_eq!((rig.heard.due(), rig.heard.window), (None, Window::up_to(91)));
         rig.heard.take_over(&Window::up_to(1000), &mut rig.out);
         assert_eq!((told(&mut rig.out), rig.take(BEGIN, [1000, 1001])), (String::new(), "1001".into()));

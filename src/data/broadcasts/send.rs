@@ -2,7 +2,7 @@
 
 use super::{Broadcasts, confirm::Resend, item, queue::Offer};
 use crate::{
-    swim::{Destination, Life, Node, Time},
+    swim::{Destination, Life, Node, Time, WayTo},
     wire::{
         data::{Broadcast, Confirm, DataDigest},
         packet::Writer,
@@ -59,10 +59,7 @@ impl Broadcasts {
     }
 
     fn write_datagram(&mut self, node: &Node, buffer: &mut Vec<u8>) -> Option<Destination> {
-        while let Some(Resend { to, item, by_stream }) = self.resends.pop_front() {
-            if by_stream && !self.asks.contains(&to) {
-                self.asks.push_back(to.clone());
-            }
+        while let Some(Resend { to, item }) = self.resends.pop_front() {
             if let Some(destination) = node.begin_data_datagram(&to, buffer) {
                 let mut packet = Writer::resume(buffer, node.config().max_datagram);
                 let message = item.message();
@@ -72,14 +69,14 @@ impl Broadcasts {
             }
         }
         while let Some(to) = self.pending_confirms.due(self.now) {
-            // Without credit, the Confirm waits for a packet that goes there, or until the origin asks.
-            if !self.pending_confirms.spend() {
-                continue;
-            }
             // Its epoch may have risen.
             let Some(to) = node.live_life(&to.name).filter(|present| present.epoch >= to.epoch) else {
                 continue;
             };
+            // Without credit, the Confirm waits for a packet that goes there, or until the origin asks.
+            if node.way_to(&to) != WayTo::Datagram || !self.pending_confirms.spend() {
+                continue;
+            }
             if let Some(destination) = node.begin_data_datagram(&to, buffer) {
                 let mut packet = Writer::resume(buffer, node.config().max_datagram);
                 self.put_confirms(&to, &mut packet);

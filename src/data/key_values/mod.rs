@@ -224,9 +224,9 @@ impl KeyValues {
         self.digest
     }
 
-    /// The member from which to fetch an announced value.
-    pub(super) fn take_fetch(&mut self) -> Option<Life> {
-        self.fetch.take()
+    /// The member from which to fetch an announced value, if a sync with it may begin.
+    pub(super) fn poll_fetch(&mut self, may_begin: impl Fn(&Life) -> bool) -> Option<Life> {
+        self.fetch.take_if(|with| may_begin(with))
     }
 
     /// The owner to ask, since others claim versions that only the owner is believed about.

@@ -246,6 +246,22 @@ fn a_confirmed_broadcast_goes_by_stream_to_all_members_that_datagrams_do_not_rea
     }
 }
 
+/// A firewall between two sites: others reach these members, their origin does not.
+#[test]
+fn members_out_of_reach_that_lack_a_confirmed_broadcast_keep_no_other_sync_from_beginning() {
+    let mut world = World::new(7);
+    world.start_cluster(12, Config::lan);
+    world.run_for(20 * SECOND);
+    (4..12).for_each(|host| world.net.cut.extend([(0, host), (host, 0)]));
+    let report = world.broadcast_confirmed(0, "t", b"x", SECOND);
+    world.run_for(2 * SECOND);
+    assert!(report.try_recv().is_ok_and(|outcome| !outcome.missing.is_empty()));
+    let syncs = |world: &World| world.metrics(0).data_syncs;
+    let before = syncs(&world);
+    world.run_for(60 * SECOND);
+    assert!(syncs(&world) <= before + 1, "{} syncs for what is over", syncs(&world) - before);
+}
+
 #[test]
 fn a_partition_costs_nothing_in_half_a_minute_and_only_old_broadcasts_in_a_minute_and_a_half() {
     for (length, all) in [(30, true), (90, false)] {

@@ -9,6 +9,7 @@ use super::World;
 #[cfg(test)]
 use crate::data::broadcasts::Outcome;
 use crate::{
+    Stamp,
     data::{Endpoint, broadcasts::Delivery},
     sim::{broadcasts::Received, check::Checker},
     swim::Metrics,
@@ -90,7 +91,8 @@ impl World {
                 && self.keep_events
             {
                 let (at, origin, payload) = (self.now(), item.origin.name.clone(), item.payload.to_vec());
-                self.hosts[host].received.push(Received { at, origin, seq: item.seq, payload });
+                let (seq, stamp) = (item.seq, Stamp(item.stamp));
+                self.hosts[host].received.push(Received { at, origin, seq, stamp, payload });
             }
         }
     }

@@ -11,7 +11,7 @@ fn announce(world: &mut World, host: usize, version: u64) -> bool {
     let said = KeyValue { owner: "n0", epoch, version, step: 0, stamp: 1, flags, key: "k", value: &[] };
     world.drive_with(host, |endpoint, now| {
         endpoint.key_values.on_change(now, &endpoint.node, &from, &said);
-        endpoint.key_values.take_fetch().is_some()
+        endpoint.key_values.poll_fetch(|_| true).is_some()
     })
 }
 

@@ -15,6 +15,12 @@ fn stamp_at(world: &World, host: usize, owner: &str) -> u64 {
     map_at(world, host, owner).and_then(|map| map.get("k")).map_or(0, |entry| entry.stamp.as_u64())
 }
 
+/// The stamp of the last broadcast of an origin.
+fn last_stamp(world: &World, host: usize, origin: &str) -> u64 {
+    let mut of_origin = world.received(host).iter().filter(|got| *got.origin == *origin);
+    of_origin.next_back().expect("it has come").stamp.as_u64()
+}
+
 fn data_syncs(world: &World) -> u64 {
     world.up().map(|host| world.metrics(host).data_syncs).sum()
 }
@@ -87,6 +93,22 @@ fn the_greatest_stamp_counts_as_ten_minutes_ahead_and_an_own_stamp_follows_it() 
     assert!(ahead(told) < 10_000, "{}", ahead(told));
     set(&mut world, 0, "k", b"v");
     assert_eq!(stamp_at(&world, 0, "n0"), told + 1);
+}
+
+#[test]
+fn a_key_that_is_set_after_a_broadcast_has_a_greater_stamp_and_the_other_way_round() {
+    let mut world = cluster(11, 3, Config::lan);
+    world.restart_with_clock_off(2, 60_000);
+    world.run_until("its return", secs(60), |world| world.all_see(3));
+    world.broadcast(2, "t", b"x").expect("it is within the rate");
+    world.run_for(secs(2));
+    let told = last_stamp(&world, 0, "n2");
+    set(&mut world, 0, "k", b"v");
+    assert!(stamp_at(&world, 0, "n0") > told, "its clock is a minute behind");
+    world.broadcast(0, "t", b"y").expect("it is within the rate");
+    world.run_for(secs(2));
+    let told = last_stamp(&world, 1, "n0");
+    assert!(told > stamp_at(&world, 0, "n0"));
 }
 
 #[test]

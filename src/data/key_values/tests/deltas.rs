@@ -7,10 +7,10 @@ use super::{
     trials::{cluster, delete, key_values, map_at, run_until_true, secs, set, value_at},
 };
 use crate::{
-    sim::{World, addr},
+    sim::{World, addr, forge},
     swim::Config,
     wire::{
-        data::{DataMessage, KeyValue, KeyValueBuckets},
+        data::{AskHead, Confirm, DataEnd, DataHello, DataMessage, KeyValue, KeyValueBuckets, KeyValueDelta},
         hash::BUCKETS,
         packet::{self, Header, Writer},
     },
@@ -170,4 +170,47 @@ fn a_delta_of_a_deletion_that_is_forgotten_resets_the_map() {
     }
     end(&mut world, &mut exchange);
     assert_eq!(known(&world, 2).1, known(&world, 0).1);
+}
+
+/// What a member says in a stream that it opens to the third host; whether that stream goes on.
+fn say(world: &mut World, said: &[DataMessage<'_>]) -> bool {
+    let at = addr(0);
+    world.drive_with(2, |endpoint, now| {
+        let stream = endpoint.node.accept_stream(now, at).expect("there is room");
+        let token = endpoint.node.token_for("n0", at);
+        endpoint.handle_frame(now, stream, &forge::data_packet("n0", token, said));
+        endpoint.node.data_stream(stream).is_some()
+    })
+}
+
+/// A key that cannot be stands in the delta: what follows of that owner would count as known without it.
+#[test]
+fn a_section_that_has_no_place_ends_the_stream_and_nothing_behind_it_counts() {
+    let mut world = cluster(4, 3, Config::lan);
+    set(&mut world, 0, "k", b"v");
+    run_until_true(&mut world, secs(5));
+    let epoch = world.node(0).own_life().epoch;
+    let hello = || DataMessage::DataHello(DataHello { broadcasts: 1, key_values: 1 });
+    let delta = DataMessage::KeyValueDelta(KeyValueDelta { owner: "n0", epoch, version: 9, floor: 0 });
+    let (step, stamp, flags) = (0, 1, 0);
+    let bad = KeyValue { owner: "n0", epoch, version: 9, step, stamp, flags, key: "a\nb", value: b"v" };
+    let end = || DataMessage::DataEnd(DataEnd {});
+    let head = |kind| {
+        let (slot, life, topic, length) = (0, 1, "t", 5);
+        DataMessage::AskHead(AskHead { epoch, slot, id: 1, life, kind, within_ms: 1000, topic, length })
+    };
+    assert!(say(&mut world, &[hello()]), "this is a sync");
+    assert!(say(&mut world, &[head(0)]), "this is a message");
+    for said in [
+        &[hello(), delta, DataMessage::KeyValue(bad), end()][..],
+        &[hello(), hello()],
+        &[head(0), hello()],
+        &[head(9)],
+        &[hello(), DataMessage::Confirm(Confirm { epoch, seq: 1 })],
+    ] {
+        let before = world.metrics(2).dropped_malformed;
+        assert!(!say(&mut world, said), "{said:?}");
+        assert_eq!(world.metrics(2).dropped_malformed, before + 1, "{said:?}");
+    }
+    assert_eq!(known(&world, 2).0, 1, "the delta does not count");
 }
