@@ -339,6 +339,8 @@ impl Checker {
                 }
                 // If departures of a member were made up, its true departure is doubted.
                 Some(Truth::Left) if self.doubted.contains(&member.name) => {}
+                // The leave was told to those who stay, of which this one is none.
+                Some(Truth::Left) if self.truth.get(&view.name) == Some(&Truth::Left) => {}
                 // Of two members that no other reaches, one was about to declare the other failed when that one left.
                 Some(Truth::Left) if hears_answers_alone && self.unreachable.contains(&member.name) => {}
                 Some(Truth::Left) => {
@@ -535,6 +537,15 @@ mod tests {
             checker.event(0, &failed((1, 0)), true);
             assert_eq!(checker.violation().map(|violation| violation.rule), expected);
         }
+    }
+
+    #[test]
+    fn a_leave_is_no_failure_to_those_who_stay() {
+        let mut checker = checker(Truth::Up);
+        checker.left(0, true);
+        checker.left(1, true);
+        checker.event(0, &failed((1, 0)), true);
+        assert_eq!(checker.violation(), None);
     }
 
     #[test]

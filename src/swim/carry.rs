@@ -98,11 +98,6 @@ impl Carrier {
         self.is_mute() || self.saved.contains_key(name)
     }
 
-    /// Streams carry what is for this member until a datagram is answered; that datagrams do not reach it is not certain.
-    pub(super) fn carry_to(&mut self, name: &str) {
-        self.saved.entry(name.into()).or_default();
-    }
-
     fn is_mute(&self) -> bool {
         self.in_a_row >= if self.ever { MUTE.1 } else { MUTE.0 }
     }
@@ -148,14 +143,12 @@ impl Carrier {
         certain
     }
 
-    /// Counts a stream, unless there were too many in this probe interval.
-    fn count_stream(&mut self, now: Time, interval: Duration, priority: Priority) -> bool {
+    /// Whether one more stream may be opened in this probe interval.
+    fn may_open(&mut self, now: Time, interval: Duration, priority: Priority) -> bool {
         if now.since(self.since) >= interval {
             (self.opened, self.since) = (0, now);
         }
-        let may = self.opened < priority.bounds().0;
-        self.opened += u32::from(may && priority != Priority::Urgent);
-        may
+        self.opened < priority.bounds().0
     }
 }
 
@@ -167,6 +160,16 @@ impl Node {
         if saved.is_some_and(|saved| saved.certain) {
             self.tell_of_saved();
         }
+    }
+
+    /// A member answered by stream what datagrams had asked in vain. It is probed next, also by datagram: until one is answered,
+    /// streams carry what is for it.
+    pub(super) fn carry_from_now_on(&mut self, name: &Arc<str>, addr: SocketAddr) {
+        let Some(id) = self.table.find_live(name).filter(|id| self.table.get(*id).addr == addr) else {
+            return;
+        };
+        self.carrier.saved.entry(Arc::clone(name)).or_default();
+        self.table.probe_next(id);
     }
 
     /// A probe round was answered, by stream alone.
@@ -210,15 +213,21 @@ impl Node {
         }
     }
 
+    /// Whether a stream may be opened for what would be a datagram.
+    pub(super) fn may_carry(&mut self, priority: Priority) -> bool {
+        let waits = |session: &&Session| matches!(session.purpose, Purpose::Carry { urgent: false, .. });
+        let under_way = self.streams.sessions.values().filter(waits).count();
+        under_way < priority.bounds().1
+            && self.carrier.may_open(self.now, self.config.probe_interval, priority)
+    }
+
     /// Opens a stream for what would be a datagram.
     pub(super) fn carry(&mut self, to: SocketAddr, name: &str, content: Content, priority: Priority) {
-        let (interval, timeout) = (self.config.probe_interval, self.config.probe_timeout);
-        let waits = |session: &&Session| matches!(session.purpose, Purpose::Carry { urgent: false, .. });
-        let full = self.streams.sessions.values().filter(waits).count() >= priority.bounds().1;
+        let may = self.may_carry(priority);
+        self.carrier.opened += u32::from(may && priority != Priority::Urgent);
         let datagram = Some(Box::new(Transmit::new(to, name, content)));
         let purpose = Purpose::Carry { datagram, urgent: priority == Priority::Urgent };
-        let may = !full && self.carrier.count_stream(self.now, interval, priority);
-        if !may || self.open(purpose, to, timeout).is_none() {
+        if !may || self.open(purpose, to, self.config.probe_timeout).is_none() {
             self.metrics.dropped_transmits += 1;
         }
     }

@@ -109,6 +109,9 @@ impl Node {
                     true => self.renew(id, identity, claim.addr, tags),
                     false => self.revive(id, identity, claim.addr, tags),
                 }
+                if by_itself {
+                    self.reconnects.forget_known(claim.name);
+                }
                 if checks {
                     self.table.probe_next(id);
                 }
@@ -122,7 +125,7 @@ impl Node {
         let mut record = self.record(claim.name, claim.addr, MemberState::Alive, identity);
         record.tags = tags;
         let id = self.table.insert(record, &mut self.rng);
-        self.relist(id);
+        self.keep_known(id, None);
         self.remember(id, Observation::Joined);
         self.emit_member(|member| Event::Joined { member }, id);
         self.spread(id, Urgency::Routine);
@@ -237,11 +240,12 @@ impl Node {
     fn settle(&mut self, id: MemberId, identity: Identity, addr: SocketAddr, tags: Tags) {
         let now = self.now;
         self.timers.cancel(Timer::Suspicion(id));
-        let Record { identity: past, addr: before, ref name, .. } = *self.table.get(id);
+        let Record { identity: past, addr: before, contact, ref name, .. } = *self.table.get(id);
+        let lived = contact.met.then_some(before);
         if (past.epoch, before) != (identity.epoch, addr) {
             self.doubt_saved(&Arc::clone(name));
         }
-        if before != addr && self.table.get(id).contact.silent {
+        if before != addr && contact.silent {
             // Elsewhere it has given no sign of life yet, and perhaps never will.
             self.remember_last_sign(id);
         }
@@ -258,7 +262,7 @@ impl Node {
             (record.tags, record.tags_incarnation) = (tags, identity.incarnation);
             (record.suspicion, record.removed, record.tombstone) = (None, None, false);
         });
-        self.relist(id);
+        self.keep_known(id, lived);
     }
 
     pub(super) fn record(

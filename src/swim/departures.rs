@@ -142,7 +142,11 @@ impl Node {
             MemberState::Failed if old.is_live() => self.reconnect_later(id),
             // It is tried as before, if it is.
             MemberState::Failed => {}
-            _ => self.reconnects.forget_left(&name),
+            _ => {
+                let met = !record.contact.may_be_made_up();
+                self.reconnects.note_left(&name, met.then_some(record.addr), removed.is_some());
+                self.schedule_reconnect();
+            }
         }
         // A member that did not say so itself is told, so that it can refute. One that never answered would not hear it, and may
         // be made up.
@@ -173,12 +177,12 @@ impl Node {
 
     /// Remembers the departure of an unknown member, so that no older update lists it as alive.
     fn insert_tombstone(&mut self, name: &str, departure: &ClaimedDeparture<'_>, since: Time) {
-        // A leave of an earlier life may be remembered.
-        if departure.state == MemberState::Left {
-            self.reconnects.forget_left(name);
-        }
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut record = self.record(name, nowhere, departure.state, departure.identity);
+        // It may be a member of an earlier life.
+        if departure.state == MemberState::Left {
+            self.reconnects.note_left(&record.name, None, departure.removed.is_some());
+        }
         (record.since, record.tombstone) = (since, true);
         record.removed = departure.removed.map(Removed::of).map(Box::new);
         let id = self.table.insert(record, &mut self.rng);
@@ -230,6 +234,7 @@ impl Node {
         self.updates.remove(id);
         let name = &self.table.get(id).name;
         self.carrier.forget(name);
+        self.reconnects.forget_left(name);
         self.flaps.note_told(name);
         self.lately_departed.remove(id);
         self.table.forget(id);

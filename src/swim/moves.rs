@@ -200,8 +200,7 @@ impl Node {
     pub(super) fn ask_about_moves(&mut self) {
         for _ in 0..self.config.gossip_fanout {
             let Some(new) = self.moves.take_next() else { return };
-            if !new.by_itself && self.moves.is_asked(&new.claim, self.now, self.config.gossip_interval) {
-                // By the member's own word.
+            if !new.by_itself && self.is_answered_soon(&new.claim) {
                 continue;
             }
             let Introduction { name, addr, .. } = &new.claim;
@@ -216,6 +215,14 @@ impl Node {
         if !self.moves.said.is_empty() {
             self.schedule_gossip();
         }
+    }
+
+    /// Whether this claim, or a greater one, was just asked about at the same address: perhaps by the member's own word.
+    fn is_answered_soon(&self, claim: &Introduction) -> bool {
+        let mut asked = self.moves.asked_lately(self.now, self.config.gossip_interval);
+        asked.any(|Move { claim: asked, .. }| {
+            (&asked.name, asked.addr) == (&claim.name, claim.addr) && asked.identity >= claim.identity
+        })
     }
 
     /// It answers at the claimed address, perhaps with a token.

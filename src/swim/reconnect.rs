@@ -1,11 +1,11 @@
 //! Reconnect: failed members are pinged at their last address, with back-off, without end.
 //!
 //! An answer is followed by a push/pull, in which each side learns whom the other declared failed, and all who are alive
-//! refute. So a partition ends without seeds. Members that left are not tried. Members of an earlier life (`rejoin.rs`) are
-//! tried like failed ones.
+//! refute. So a partition ends without seeds. Members of an earlier life (`rejoin.rs`) are tried like failed ones. Members that
+//! left are not tried, but by a node that is alone: one of them may be back, and know nobody else.
 //!
-//! What is listed is probed instead. Where others list a failed member, it may never have been: the address where it was known
-//! is kept until it answers, and tried again if it fails before.
+//! What is listed is probed instead. Where others say that a member is now, it may never have been: the address where it was
+//! known is kept until it answers or says so itself, and tried again if it fails before.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
@@ -39,12 +39,16 @@ pub(super) struct Reconnects {
     due: BTreeSet<(Time, Arc<str>)>,
     /// The same by account, those of the host and of the address of each.
     due_of: BTreeMap<Account, BTreeSet<(Time, Arc<str>)>>,
-    /// Where failed members were known that others list again, until they answer.
-    relisted: BTreeMap<Arc<str>, SocketAddr>,
+    /// Where live members were known that others list elsewhere, until they answer there.
+    known: BTreeMap<Arc<str>, SocketAddr>,
     max: usize,
     /// The ping that is under way.
     asked: Option<(u32, Arc<str>, SocketAddr)>,
     last: Option<Time>,
+    /// Where members were known that left by themselves, until they are forgotten; and when a node that is alone tries the next
+    /// of them.
+    left: BTreeMap<Arc<str>, SocketAddr>,
+    next_left: Time,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -65,19 +69,32 @@ impl Reconnects {
     }
 
     #[cfg(any(test, feature = "sim"))]
-    pub(super) fn relisted(&self) -> usize {
-        self.relisted.len()
+    pub(super) fn known(&self) -> usize {
+        self.known.len()
     }
 
-    /// A member of this name left.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn left(&self) -> usize {
+        self.left.len()
+    }
+
+    /// A member left, or was removed. Its address, if it answered there, is that of its record.
+    pub(super) fn note_left(&mut self, name: &Arc<str>, addr: Option<SocketAddr>, was_removed: bool) {
+        let failed = self.forget(name).map(|(_, addr)| addr);
+        let known = self.forget_known(name).or(failed).or(addr);
+        if let Some(addr) = known.filter(|_| !was_removed) {
+            self.left.insert(Arc::clone(name), addr);
+        }
+    }
+
+    /// A member that left was removed, or is forgotten.
     pub(super) fn forget_left(&mut self, name: &str) {
-        self.forget(name);
-        self.forget_relisted(name);
+        self.left.remove(name);
     }
 
-    /// A member of this name has answered where it is listed.
-    pub(super) fn forget_relisted(&mut self, name: &str) -> Option<SocketAddr> {
-        self.relisted.remove(name)
+    /// A member of this name has answered where it is listed, or says so itself.
+    pub(super) fn forget_known(&mut self, name: &str) -> Option<SocketAddr> {
+        self.known.remove(name)
     }
 
     /// Remembers an address of this account. Returns whether another had to make room: the one whose next attempt is
@@ -113,28 +130,29 @@ impl Reconnects {
         Some((due.1, peer.addr))
     }
 
-    fn first(&self) -> Option<(Arc<str>, FailedPeer)> {
-        let (_, name) = self.due.first()?;
+    fn first_due(&self, now: Time) -> Option<(Arc<str>, FailedPeer)> {
+        let (_, name) = self.due.first().filter(|(at, _)| *at <= now)?;
         Some((Arc::clone(name), *self.failed.get(name)?))
     }
 }
 
 impl Node {
-    /// A member is listed. If it failed before, and may be made up where it is listed, the known address is kept.
-    pub(super) fn relist(&mut self, id: MemberId) {
-        let record = self.table.get(id);
-        if let Some((name, addr)) = self.reconnects.forget(&record.name)
-            && record.contact.may_be_made_up()
-        {
-            self.reconnects.relisted.insert(name, addr);
+    /// A member is listed, perhaps elsewhere than before. If it has not answered there, the address is kept where it failed, or
+    /// else where it `lived` until now.
+    pub(super) fn keep_known(&mut self, id: MemberId, lived: Option<SocketAddr>) {
+        let Record { name, contact, .. } = self.table.get(id);
+        let failed = self.reconnects.forget(name).map(|(_, addr)| addr);
+        self.reconnects.forget_left(name);
+        if let Some(known) = failed.or(lived).filter(|_| !contact.met) {
+            self.reconnects.known.entry(Arc::clone(name)).or_insert(known);
         }
     }
 
-    /// Remembers the address of a failed member. One that never answered may be made up, as may where it is said to be: only an
-    /// address where it was known before it was listed counts.
+    /// Remembers the address of a failed member. One that never answered may be made up, as may where others say that it is: the
+    /// address where it was known before comes first.
     pub(super) fn reconnect_later(&mut self, id: MemberId) {
         let Record { name, addr, contact, .. } = self.table.get(id);
-        let known = self.reconnects.forget_relisted(name);
+        let known = self.reconnects.forget_known(name);
         if let Some(addr) = known.or((!contact.may_be_made_up()).then_some(*addr)) {
             self.reconnect_from_now_on(Arc::clone(name), addr);
             self.schedule_reconnect();
@@ -149,31 +167,58 @@ impl Node {
     }
 
     pub(super) fn schedule_reconnect(&mut self) {
-        let Some((next, _)) = self.reconnects.due.first() else { return };
+        let failed = self.reconnects.due.first().map(|(next, _)| *next);
+        let left = self.may_try_left().then_some(self.reconnects.next_left);
+        let Some(next) = Time::earlier(failed, left) else { return };
         let earliest = self.reconnects.last.map_or(Time::ZERO, |last| last + self.config.probe_interval);
-        self.set_timer_at(Timer::Reconnect, (*next).max(earliest));
+        self.set_timer_at(Timer::Reconnect, next.max(earliest));
     }
 
     /// Tries the one that is due; at most one per probe interval.
     pub(super) fn try_reconnect(&mut self) {
-        let Some((name, peer)) = self.reconnects.first().filter(|_| self.phase == Phase::Live) else {
+        if self.phase != Phase::Live {
             return;
-        };
+        }
         self.reconnects.last = Some(self.now);
+        if let Some((name, peer)) = self.reconnects.first_due(self.now) {
+            self.try_failed(name, peer);
+        } else if self.reconnects.next_left <= self.now && self.may_try_left() {
+            self.try_left();
+        }
+        self.schedule_reconnect();
+    }
+
+    fn try_failed(&mut self, name: Arc<str>, peer: FailedPeer) {
         if self.table.find_at(peer.addr, |record| record.contact.met).is_some() {
             // Another node answers there now.
             self.reconnects.forget(&name);
-        } else {
-            let delay = (peer.delay * 2).min(self.config.reconnect_max_delay);
-            let next = self.now + self.jittered(delay);
-            let account = self.table.account_of(peer.addr);
-            self.reconnects.remember(Arc::clone(&name), FailedPeer { next, delay, ..peer }, account);
-            let about = Behind::Updates(Some(Arc::clone(&name)));
-            let seq = self.ping(peer.addr, &name, about, Priority::Updates);
-            self.reconnects.asked = Some((seq, name, peer.addr));
-            self.metrics.reconnects_tried += 1;
+            return;
         }
-        self.schedule_reconnect();
+        let delay = (peer.delay * 2).min(self.config.reconnect_max_delay);
+        let next = self.now + self.jittered(delay);
+        let account = self.table.account_of(peer.addr);
+        self.reconnects.remember(Arc::clone(&name), FailedPeer { next, delay, ..peer }, account);
+        self.ping_to_reconnect(name, peer.addr);
+    }
+
+    /// Whether no other member is live that has answered, and some left.
+    fn may_try_left(&self) -> bool {
+        self.table.rings.met().is_empty() && !self.reconnects.left.is_empty()
+    }
+
+    fn try_left(&mut self) {
+        let drawn = self.rng.usize(..self.reconnects.left.len());
+        let left = self.reconnects.left.iter().nth(drawn).map(|(name, addr)| (Arc::clone(name), *addr));
+        self.reconnects.next_left = self.now + self.jittered(self.config.reconnect_max_delay);
+        if let Some((name, addr)) = left {
+            self.ping_to_reconnect(name, addr);
+        }
+    }
+
+    fn ping_to_reconnect(&mut self, name: Arc<str>, addr: SocketAddr) {
+        let seq = self.ping(addr, &name, Behind::Updates(Some(Arc::clone(&name))), Priority::Updates);
+        self.reconnects.asked = Some((seq, name, addr));
+        self.metrics.reconnects_tried += 1;
     }
 
     pub(super) fn take_reconnect_answer(

@@ -112,6 +112,7 @@ impl Node {
             return;
         }
         let listed = !record.tombstone;
+        self.reconnects.forget_left(&record.name);
         self.table.update(id, &mut self.rng, |record| {
             record.removed = Some(Box::new(Removed::of(removed)));
         });

@@ -75,7 +75,7 @@ pub(super) struct Pinged<T> {
 pub(super) struct Challenged {
     name: Arc<str>,
     addr: SocketAddr,
-    /// By stream, and datagrams were in vain.
+    /// By stream, and datagrams were in vain until now.
     in_vain: bool,
 }
 
@@ -94,6 +94,10 @@ impl<T> Pinged<T> {
     pub(super) fn take(&mut self, seq: u32) -> Option<T> {
         let at = self.waiting.iter().position(|(waiting, _)| *waiting == seq)?;
         self.waiting.remove(at).map(|(_, whom)| whom)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.waiting.iter_mut().map(|(_, whom)| whom)
     }
 
     #[cfg(any(test, feature = "sim", fuzzing))]
@@ -228,7 +232,7 @@ impl Node {
         contact.on_answer(now);
         let record = self.table.get(id);
         if !record.contact.met {
-            self.reconnects.forget_relisted(&record.name);
+            self.reconnects.forget_known(&record.name);
             let Record { addr, mark, .. } = *record;
             let host = self.table.hash_host(addr);
             let is_one_more = self.has_room_for_mark_on(mark, host);
@@ -271,6 +275,10 @@ impl Node {
         }
         self.note_answer(id);
         if !sender.by_stream {
+            self.challenges
+                .iter_mut()
+                .filter(|other| *other.name == *name)
+                .for_each(|other| other.in_vain = false);
             self.reached_by_datagram(Some(name));
             self.table.contact_mut(id).on_datagram_answer();
         }
@@ -437,7 +445,10 @@ impl Node {
 
     /// The same by stream, or by datagram.
     pub(super) fn challenge_by(&mut self, id: MemberId, by_stream: Option<Priority>) -> bool {
-        if !self.count_challenge(id, by_stream.is_some()) {
+        // A challenge that is not sent asks nobody.
+        let may_be_sent = by_stream.is_none_or(|priority| self.may_carry(priority));
+        if !may_be_sent || !self.count_challenge(id, by_stream.is_some()) {
+            self.metrics.dropped_transmits += u64::from(!may_be_sent);
             return false;
         }
         let Record { name, addr, contact, .. } = self.table.get(id);
@@ -464,8 +475,8 @@ impl Node {
         if sender.mark != hash::member(&name) {
             return true;
         }
-        if in_vain && self.config.stream_fallback && self.table.find(&name).is_some() {
-            self.carrier.carry_to(&name);
+        if in_vain && sender.by_stream && self.config.stream_fallback {
+            self.carry_from_now_on(&name, addr);
         }
         if !self.updates.is_empty()
             && self.transmits.len() == waiting

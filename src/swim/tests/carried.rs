@@ -26,6 +26,14 @@ fn carry(bench: &mut Bench, from: SocketAddr, name: &str, token: u32, said: Mess
     bench.node.handle_stream_failure(bench.now, stream, StreamFailure::Rejected);
 }
 
+/// A node opens a stream in this name, and says no more.
+fn call(bench: &mut Bench, from: SocketAddr, name: &str) {
+    let caller = bench.node.accept_stream(bench.now, from).expect("there is room");
+    let hello = Hello { name, digest: 0, removals: 0 };
+    bench.node.handle_frame(bench.now, caller, &packet_of(&hello));
+    bench.node.handle_stream_failure(bench.now, caller, StreamFailure::TimedOut);
+}
+
 /// A node that takes its datagrams for lost.
 fn mute(members: usize) -> Bench {
     let mut bench = Bench::new(members);
@@ -90,10 +98,7 @@ fn a_node_that_calls_under_the_names_of_members_makes_us_open_a_few_streams_at_m
     let mut bench = mute(40);
     let mut opened = 0;
     for at in 1..=40 {
-        let caller = bench.node.accept_stream(bench.now, addr(70)).expect("there is room");
-        let hello = Hello { name: &format!("m{at}"), digest: 0, removals: 0 };
-        bench.node.handle_frame(bench.now, caller, &packet_of(&hello));
-        bench.node.handle_stream_failure(bench.now, caller, StreamFailure::TimedOut);
+        call(&mut bench, addr(70), &format!("m{at}"));
         for (stream, _) in bench.opened() {
             opened += 1;
             bench.node.handle_stream_failure(bench.now, stream, StreamFailure::Refused);
@@ -223,6 +228,53 @@ fn asked_for_proof_by_stream(config: Config) {
     assert_eq!(bench.node.metrics().streams_only_members, 0, "it may have been chance");
     bench.node.reached_by_datagram(Some("x"));
     assert!(!bench.node.carrier.carries_to("x"));
+}
+
+/// Anybody can call in a member's name.
+#[test]
+fn a_member_that_answers_datagrams_is_not_reached_by_stream_because_others_call_in_its_name() {
+    for answers_before in [true, false] {
+        let mut bench = Bench::new(3);
+        let mut asked = Vec::new();
+        for _ in 0..4 {
+            call(&mut bench, addr(60), "m1");
+            asked.extend(bench.sent().iter().filter_map(|(_, packet)| forge::ping(packet)));
+        }
+        let [(stream, _)] = bench.opened()[..] else { panic!("it is asked by stream as well") };
+        let (seq, _) = frame_of(&mut bench, stream).expect("it is pinged");
+        assert_eq!(asked.len(), 3);
+        if answers_before {
+            bench.receive_from(addr(1), &Ack { seq: asked[0].0 });
+            (0..3).for_each(|_| call(&mut bench, addr(60), "m1"));
+            let token = bench.node.token_for("m1", addr(1));
+            let answer = forge::proven_packet("m1", token, &[Message::Ack(Ack { seq })]);
+            bench.node.handle_frame(bench.now, stream, &answer);
+        } else {
+            bench.receive_from(addr(1), &Ack { seq });
+        }
+        assert!(!bench.node.carrier.carries_to("m1"));
+    }
+}
+
+/// Others use up the streams for a while.
+#[test]
+fn a_member_that_no_stream_could_be_opened_for_is_asked_by_stream_later() {
+    let (mut bench, home) = (mute(40), addr(9));
+    bench.sync(Message::Alive(alive("x", 0, home)));
+    bench.node.reached_by_datagram(None);
+    (0..3).for_each(|_| call(&mut bench, home, "x"));
+    for at in 1..=40 {
+        (0..4).for_each(|_| call(&mut bench, addr(70), &format!("m{at}")));
+        for (stream, _) in bench.opened() {
+            bench.node.handle_stream_failure(bench.now, stream, StreamFailure::Refused);
+        }
+    }
+    (0..9).for_each(|_| call(&mut bench, home, "x"));
+    assert_eq!(bench.opened(), []);
+    bench.now = bench.now + millis(1001);
+    bench.node.now = bench.now;
+    call(&mut bench, home, "x");
+    assert!(bench.opened().iter().any(|(_, to)| *to == home));
 }
 
 #[test]

@@ -1,21 +1,26 @@
 //! Where a node tries members again that failed, and that others have listed since.
 
+use std::collections::BTreeSet;
+
 use super::{
-    super::{Config, EarlierLife, MemberState},
-    bench::{Bench, EPOCH, alive, answers_come},
+    super::{Config, EarlierLife, MemberState, Removal},
+    bench::{Bench, EPOCH, alive, answers_come, failed, gone, left, say},
     world::{addr, secs},
 };
-use crate::wire::message::{Alive, Message};
+use crate::{
+    sim::forge,
+    wire::message::{Alive, Failed, Message},
+};
 
 /// The members v1 … v4 lived at `addr(5)` … `addr(8)`, as a state file says. Another member lists them at `addr(50)`.
-fn relisted_elsewhere() -> Bench {
+fn listed_elsewhere() -> Bench {
     let mut bench = Bench::new(2);
     let lived = (1..=4).map(|i| (format!("v{i}").into(), addr(4 + i)));
     bench.node.rejoin(bench.now, &EarlierLife::new(EPOCH, lived));
     for i in 1..=4 {
         bench.sync(Message::Alive(alive(&format!("v{i}"), 0, addr(50))));
     }
-    assert_eq!((bench.node.reconnects.len(), bench.node.reconnects.relisted()), (0, 4));
+    assert_eq!((bench.node.reconnects.len(), bench.node.reconnects.known()), (0, 4));
     bench.node.updates.clear();
     bench
 }
@@ -53,7 +58,7 @@ fn a_forgotten_member_that_others_list_and_that_never_answers_is_tried_where_it_
     }
     assert_eq!(bench.node.table.find("m2"), None, "it is forgotten");
     bench.sync(Message::Alive(Alive { epoch: EPOCH + 1, ..alive("m2", 0, addr(9)) }));
-    assert_eq!((bench.node.reconnects.len(), bench.node.reconnects.relisted()), (0, 1));
+    assert_eq!((bench.node.reconnects.len(), bench.node.reconnects.known()), (0, 1));
     fails(&mut bench, "m2", 9);
     assert!(is_tried(&mut bench, "m2", 2));
 }
@@ -61,18 +66,79 @@ fn a_forgotten_member_that_others_list_and_that_never_answers_is_tried_where_it_
 /// One that answers at a crowded address takes the place of a name that never answered there.
 #[test]
 fn a_failed_member_that_others_list_and_that_makes_room_is_tried_where_it_was() {
-    let mut bench = relisted_elsewhere();
+    let mut bench = listed_elsewhere();
     bench.move_to(&alive("m2", 1, addr(50)));
-    assert_eq!((bench.node.reconnects.len(), bench.node.reconnects.relisted()), (1, 3));
+    assert_eq!((bench.node.reconnects.len(), bench.node.reconnects.known()), (1, 3));
     let gone = (1..=4).find(|i| !bench.is_live(&format!("v{i}"))).expect("one made room");
     assert!(is_tried(&mut bench, &format!("v{gone}"), 4 + gone));
 }
 
 #[test]
 fn a_member_that_answers_where_others_list_it_is_tried_there_once_it_fails() {
-    let mut bench = relisted_elsewhere();
+    let mut bench = listed_elsewhere();
     bench.meet("v1");
-    assert_eq!(bench.node.reconnects.relisted(), 3);
+    assert_eq!(bench.node.reconnects.known(), 3);
     fails(&mut bench, "v1", 50);
     assert!(is_tried(&mut bench, "v1", 50));
+}
+
+/// One claim of an insider would end all reconnects to it, if its own address were taken for the member's.
+#[test]
+fn a_member_that_others_say_is_elsewhere_is_tried_where_it_answered() {
+    for (has_failed, elsewhere) in [(true, 9), (true, 1), (false, 9)] {
+        let mut bench = Bench::new(3);
+        let m2 = bench.node.table.find("m2").expect("it is a member");
+        let contact = bench.node.table.contact_mut(m2);
+        contact.silent = true;
+        contact.miss();
+        if has_failed {
+            bench.sync(gone("m2", 0, false, 0));
+        }
+        bench.sync(Message::Alive(Alive { epoch: EPOCH + 1, ..alive("m2", 0, addr(elsewhere)) }));
+        assert_eq!(bench.member("m2").map(|m2| m2.addr), Some(addr(elsewhere)));
+        assert_eq!((bench.node.reconnects.len(), bench.node.reconnects.known()), (0, 1));
+        bench.sync(Message::Failed(Failed { epoch: EPOCH + 1, ..failed("m2", 0) }));
+        for _ in 0..60 {
+            bench.pass(secs(1));
+            answers_come(&mut bench, Some(addr(9)));
+        }
+        assert_eq!(bench.member("m2").map(|m2| m2.state), Some(MemberState::Failed));
+        assert!(is_tried(&mut bench, "m2", 2), "{elsewhere}");
+    }
+}
+
+#[test]
+fn a_member_that_says_itself_that_it_moved_is_tried_there() {
+    let mut bench = Bench::new(2);
+    say(&mut bench, "m2", addr(2), &[Message::Alive(alive("m2", 1, addr(9)))]);
+    assert_eq!(bench.member("m2").map(|m2| m2.addr), Some(addr(9)));
+    fails(&mut bench, "m2", 9);
+    assert!(is_tried(&mut bench, "m2", 9));
+}
+
+/// The only other member that it knew was down for good when that one came back, which knows only the same.
+#[test]
+fn a_node_that_is_alone_tries_members_that_left_and_none_that_were_removed() {
+    for has_company in [false, true] {
+        let mut bench = Bench::new(4);
+        bench.sync(gone("m3", 0, false, 0));
+        bench.node.remove(bench.now, "m3", Removal::Leave).expect("it failed");
+        for (name, at) in [("m1", 1), ("m4", 4)].into_iter().take(if has_company { 1 } else { 2 }) {
+            say(&mut bench, name, addr(at), &[Message::Left(left(name, 0))]);
+        }
+        say(&mut bench, "m2", addr(2), &[Message::Left(left("m2", 0))]);
+        let mut tried = BTreeSet::new();
+        for _ in 0..600 {
+            bench.pass(secs(1));
+            bench.events();
+            let sent = bench.sent();
+            let asked = sent.iter().filter_map(|(to, packet)| Some((*to, forge::ping(packet)?.1)));
+            tried.extend(asked.filter(|(to, _)| *to != addr(4) || !has_company));
+            if has_company {
+                bench.meet("m4");
+            }
+        }
+        let all = [1, 2, 4].map(|at| (addr(at), format!("m{at}")));
+        assert_eq!(tried, if has_company { BTreeSet::new() } else { all.into() });
+    }
 }

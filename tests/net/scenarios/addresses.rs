@@ -7,7 +7,7 @@ use std::{
 
 use super::{Lab, ODD, PATIENCE, at, setup};
 use crate::{
-    life::{Cluster, Plan},
+    life::Cluster,
     node::now,
     process::{Process, Setup, Told, within},
     report::{Claim, DIRECT_TAG, Report},
@@ -69,11 +69,11 @@ pub(super) fn mapped_port(lab: &Lab, report: &mut Report) -> Result<(), Problem>
 }
 
 /// Docker's mapping without `/udp`: streams get in, datagrams only as answers. A newcomer's datagrams count once it has
-/// tokens, which it gets by stream with probes: each member probes it about every seventh second.
+/// tokens, which it is sent by stream when it calls.
 pub(super) fn mapped_tcp(lab: &Lab, report: &mut Report) -> Result<(), Problem> {
     let net = lab.net()?;
     let (mut cluster, _hosts, _routers) = mapped(lab, &net, 5, &["odd", "odder"], "tcp")?;
-    cluster.live(Plan { spread: Duration::from_secs(45), ..ODD }, lab.quiet, report)
+    cluster.live(ODD, lab.quiet, report)
 }
 
 /// The same with a cluster of two: no third member can report about the node behind the router.
