@@ -282,27 +282,30 @@ impl Endpoint {
         for origin in [parts.key_values.take_to_ask(), parts.broadcasts.take_to_ask()].into_iter().flatten() {
             self.sync.ask(now, &mut self.node, &parts, &origin);
         }
-        self.hasten_sync();
+        self.hasten_sync(now);
         let parts = DataKinds { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
         self.sync.settle(now, &mut self.node, &parts);
-        // The next one has its time now.
-        self.hasten_sync();
+        self.hasten_sync(now);
         self.ask_for_room(now);
     }
 
-    /// Chooses the member of the next sync that waits for no digest. What confirmed broadcasts lack by stream comes last, and never
-    /// has all syncs: such members may be out of reach.
-    fn hasten_sync(&mut self) {
+    /// Chooses the member of the next sync that waits for no digest. Members that lack a confirmed broadcast come last, and never
+    /// have all syncs: they may be out of reach.
+    fn hasten_sync(&mut self, now: Time) {
         let Self { node, sync, broadcasts, key_values, .. } = self;
         if sync.is_urgent(node) {
             return;
         }
         let may_begin = |with: &Life| sync.may_begin(node, with);
-        let next = key_values.poll_fetch(may_begin).or_else(|| broadcasts.poll_ask(node, may_begin));
-        let is_idle = sync.is_idle();
-        let next = next.or_else(|| broadcasts.poll_by_stream(|with| is_idle && may_begin(with)));
-        if let Some(with) = next {
-            sync.hasten(with);
+        let asked = key_values.poll_fetch(may_begin).or_else(|| broadcasts.poll_ask(node, may_begin));
+        let whole = node.config().stream_timeout;
+        let next = match asked {
+            Some(with) => Some((with, whole)),
+            None if sync.is_idle() => broadcasts.poll_by_stream(now, may_begin),
+            None => None,
+        };
+        if let Some((with, limit)) = next {
+            sync.hasten(with, limit.min(whole));
         }
     }
 

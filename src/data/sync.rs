@@ -61,8 +61,8 @@ pub(super) struct Sync {
     exchanges: BTreeMap<StreamId, Exchange>,
     pace: BackOff,
     broadcasts_pace: BackOff,
-    /// The member to sync with at once, whatever the pace, but not before that time.
-    urgent: Option<Life>,
+    /// The member to sync with at once, whatever the pace, but not before that time; and how long that may take.
+    urgent: Option<(Life, Duration)>,
     not_before: Time,
     begun: u64,
 }
@@ -164,7 +164,7 @@ impl Sync {
             && let Some(account) = self.account_with_room(node, from)
             && self.broadcasts_pace.may_begin(now, account)
         {
-            if self.open(now, node, parts, (from, account)) {
+            if self.open(now, node, parts, (from, account), node.config().stream_timeout) {
                 self.broadcasts_pace.begin(now, account, broadcasts::pace(node));
             }
         } else if differ(theirs.key_values, ours.key_values, known.key_values) {
@@ -176,15 +176,15 @@ impl Sync {
     pub(super) fn ask(&mut self, now: Time, node: &mut Node, parts: &DataKinds<'_>, with: &Life) {
         if let Some(account) = self.account_with_room(node, with)
             && self.pace.may_begin(now, account)
-            && self.open(now, node, parts, (with, account))
+            && self.open(now, node, parts, (with, account), node.config().stream_timeout)
         {
             self.pace.begin(now, account, pace(node));
         }
     }
 
     /// The next sync is with this member, which has something that gossip does not bring, or lacks such a thing.
-    pub(super) fn hasten(&mut self, with: Life) {
-        self.urgent = Some(with);
+    pub(super) fn hasten(&mut self, with: Life, limit: Duration) {
+        self.urgent = Some((with, limit));
     }
 
     /// Whether this node has no sync under way that it began.
@@ -196,11 +196,11 @@ impl Sync {
     pub(super) fn settle(&mut self, now: Time, node: &mut Node, parts: &DataKinds<'_>) {
         if self.not_before <= now
             && self.is_urgent(node)
-            && let Some(with) = self.urgent.take()
+            && let Some((with, limit)) = self.urgent.take()
             && let Some(account) = node.account_of_member(&with.name)
         {
             self.not_before = now + node.config().gossip_interval / 10;
-            self.open(now, node, parts, (&with, account));
+            self.open(now, node, parts, (&with, account), limit);
         }
     }
 
@@ -211,7 +211,7 @@ impl Sync {
 
     /// Whether a member waits to be asked that can be.
     pub(super) fn is_urgent(&self, node: &Node) -> bool {
-        self.urgent.as_ref().is_some_and(|with| self.may_begin(node, with))
+        self.urgent.as_ref().is_some_and(|(with, _)| self.may_begin(node, with))
     }
 
     /// Whether one more sync with a member may be under way.
@@ -235,9 +235,9 @@ impl Sync {
         node: &mut Node,
         parts: &DataKinds<'_>,
         (with, account): (&Life, Account),
+        limit: Duration,
     ) -> bool {
-        let timeout = node.config().stream_timeout;
-        match node.open_data_stream(now, with, timeout) {
+        match node.open_data_stream(now, with, limit) {
             Ok(stream) => {
                 let mut exchange = Exchange::new(with.clone(), Some(account), parts.digests());
                 exchange.begin_turn(parts);
@@ -247,7 +247,9 @@ impl Sync {
             }
             Err(NotOpened::NotLive) => {}
             // Try again soon.
-            Err(NotOpened::Full | NotOpened::FullWithIt) => _ = self.urgent.get_or_insert(with.clone()),
+            Err(NotOpened::Full | NotOpened::FullWithIt) => {
+                self.urgent.get_or_insert((with.clone(), limit));
+            }
         }
         false
     }
@@ -348,7 +350,7 @@ impl Sync {
         }
         let goes_on = of_key_values == Taught::Something && !self.is_urgent(node);
         if goes_on && parts.key_values.is_behind(node, &exchange.key_values) {
-            self.hasten(exchange.with);
+            self.hasten(exchange.with, node.config().stream_timeout);
         }
     }
 }

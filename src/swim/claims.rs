@@ -246,7 +246,7 @@ impl Node {
             self.doubt_saved(&Arc::clone(name));
         }
         if before != addr && contact.silent {
-            // Elsewhere it has given no sign of life yet, and perhaps never will.
+            // The new address begins without signs of life: with it goes when the member was heard from.
             self.remember_last_sign(id);
         }
         self.table.update(id, &mut self.rng, |record| {

@@ -13,6 +13,7 @@ pub use syncswim::recording::{
     Difference, Dissected, Recording, Replay, Said, Segment, Sent, Step, Unreadable, WhatIf, WhatIfProblem,
     dissect, mark,
 };
+pub(crate) use timeline::UNDER_WAY;
 pub use timeline::{Flight, Moment, Timeline, TimelineNode, What, aligned};
 
 /// Files of more bytes are not read: 64 times the default limit of recordings. Reading takes twice as much memory.

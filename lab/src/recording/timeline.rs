@@ -108,13 +108,14 @@ struct Told {
 }
 
 impl Timeline {
-    /// Whether a datagram was lost: its receiver was recorded when it was sent, and did not receive it.
+    /// Whether a datagram was lost: its receiver was recorded when it was sent and for a while after it, and did not receive it.
     #[must_use]
     pub fn is_lost(&self, flight: &Flight) -> bool {
         let Some(to) = flight.to.filter(|_| flight.received.is_none()) else { return false };
         // There may be several recordings of one name, for each life one.
         let lives = self.nodes.iter().filter(|node| node.name == self.nodes[to].name);
-        lives.flat_map(|node| &node.spans).any(|(from, to)| (*from..*to).contains(&flight.sent))
+        let arrives = flight.sent + UNDER_WAY;
+        lives.flat_map(|node| &node.spans).any(|(from, to)| *from <= flight.sent && arrives < *to)
     }
 
     /// Replays recordings and merges them. A recording whose replay differs is used up to the difference.
@@ -207,6 +208,8 @@ pub fn aligned(wall: i64, offset: i64) -> Duration {
     Duration::from_nanos(wall.saturating_add(offset).max(0) as u64)
 }
 
+/// How long a datagram may be under way: what was sent just before the end of a recording may have arrived after it.
+pub(crate) const UNDER_WAY: Duration = Duration::from_secs(1);
 /// How much later than its arrival a datagram may seem to be sent.
 const SLACK: Duration = Duration::from_millis(1);
 

@@ -12,8 +12,8 @@ pub struct Account {
     pub span: (u64, u64),
     /// When its next timer was due after that: until then no activity of it is expected.
     pub due: u64,
-    /// For how long after that it may have run although nothing shows it, in microseconds.
-    pub unwritten: u64,
+    /// Whether it ran no longer than that. A recording may end before its node does.
+    pub is_whole: bool,
     /// The lives of members, its own among them, that it learned of: when, whose, and the epoch.
     pub lives: Vec<(u64, String, u64)>,
     /// The times when it was stalled.

@@ -8,6 +8,7 @@ use super::{
     page::size,
     run::{Belief, Change, Fate, Flight, Node, Text, Verdict},
 };
+use crate::recording::UNDER_WAY;
 
 /// How many microseconds two aligned clocks may still differ.
 const SLACK: u64 = 20_000;
@@ -193,8 +194,10 @@ fn each<'a>(
     all
 }
 
+/// Whether what was sent to a node at this time would have been recorded there.
 fn was_recorded(node: &Node, at: u64) -> bool {
-    node.recorded.iter().any(|(from, to)| (*from..*to).contains(&at))
+    let arrives = at + UNDER_WAY.as_micros() as u64;
+    node.recorded.iter().any(|(from, to)| *from <= at && arrives < *to)
 }
 
 /// Windows that overlap become one; if there is none, the given one is used.

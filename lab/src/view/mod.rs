@@ -19,4 +19,4 @@ mod truth;
 
 pub use build::{About, build};
 pub use page::page;
-pub use read::{UNWRITTEN, accounts};
+pub use read::accounts;

@@ -15,25 +15,18 @@ use crate::recording::aligned;
 
 /// The number of verdicts in each recording, the latest, of which the explanations are kept.
 const MOST_EXPLAINED: usize = 16;
-/// How much of the end of a recording may be missing: a node hands over what it recorded once in this time, and if its process is
-/// killed, the rest is lost.
-pub const UNWRITTEN: Duration = Duration::from_secs(60);
 
 /// Runs recorded nodes again, each up to its end or the first difference. The offsets, in nanoseconds, are added to their
-/// clocks. `unwritten` is [`UNWRITTEN`], but nothing of recordings that are known to be whole. Returns the accounts, and what is
-/// wrong with the recordings.
+/// clocks. `are_whole` if nothing is missing at the ends of these recordings. Returns the accounts, and what is wrong with the
+/// recordings.
 #[must_use]
-pub fn accounts(
-    recordings: &[Recording],
-    offsets: &[i64],
-    unwritten: Duration,
-) -> (Vec<Account>, Vec<String>) {
+pub fn accounts(recordings: &[Recording], offsets: &[i64], are_whole: bool) -> (Vec<Account>, Vec<String>) {
     let (mut accounts, mut problems) = (Vec::new(), Vec::new());
     for (recording, offset) in recordings.iter().zip(offsets) {
         let (told, difference) = replayed(recording, *offset);
         // What comes after a difference is recorded, but it is not known.
-        let unwritten = if difference.is_some() { u64::MAX } else { micros(unwritten) };
-        accounts.extend(told.into_iter().map(|account| Account { unwritten, ..account }));
+        let is_whole = are_whole && difference.is_none();
+        accounts.extend(told.into_iter().map(|account| Account { is_whole, ..account }));
         problems.extend(recording.damage().iter().map(|damage| format!("{}: {damage}", recording.name())));
         problems.extend(difference.map(|difference| {
             format!("what {} did after its replay differs: {difference}", recording.name())

@@ -72,9 +72,11 @@ impl<'a> Judge<'a> {
             return (format!("There is no recording of {name} then: whether it ran, nobody knows."), None);
         };
         let ended = format!("its own recording had ended {} before", seconds(at - own.span.1));
-        match at - own.span.1 < own.unwritten {
-            true => (format!("Whether {name} ran, nobody knows: {ended}, and its end may be missing."), None),
-            false => (format!("{name} did not run: {ended}."), Some(false)),
+        match own.is_whole {
+            true => (format!("{name} did not run: {ended}."), Some(false)),
+            false => {
+                (format!("Whether {name} ran, nobody knows: {ended}, and its end may be missing."), None)
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Confirmations: which members have a broadcast, for its origin; and the Confirms that this node still has to send.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     sync::Arc,
     time::Duration,
@@ -37,6 +37,8 @@ const STEPS: u32 = 32;
 const HALF: u32 = STEPS / 2;
 /// From this step on the broadcast goes by stream as well.
 const BY_STREAM: u32 = STEPS / 4 * 3;
+/// One such stream takes at most this part of the time that is left.
+const LEFT_BY_EACH: u32 = 4;
 /// How long a Confirm waits for a packet to a member that datagrams do not reach.
 const RIDE: Duration = Duration::from_secs(10);
 
@@ -86,6 +88,8 @@ struct Open {
     /// The step of the caller's time at which work is due next.
     step: u32,
     waits: BTreeMap<Arc<str>, u64>,
+    /// Those of them that are to get it by stream as well: datagrams do not seem to reach them.
+    by_stream: BTreeSet<Arc<str>>,
     outcome: Outcome,
     /// The waiting caller; its channel has room for the outcome.
     caller: Sender<Outcome>,
@@ -125,8 +129,6 @@ pub(super) struct Resend {
 pub(super) struct Confirmations {
     /// By this node's epoch, which may rise, and the broadcast's number.
     open: BTreeMap<(u64, u64), Open>,
-    /// The members that lacked one of these when it was time to send it by stream as well: datagrams do not seem to reach them.
-    by_stream: VecDeque<((u64, u64), Life)>,
     closed: bool,
 }
 
@@ -149,7 +151,8 @@ impl Confirmations {
         }
         let waits = asked.into_iter().map(|life| (life.name, life.epoch)).collect();
         let step = if item.is_large() { STEPS } else { HALF };
-        let open = Open { began: now, timeout, step, waits, outcome: Outcome::default(), caller, item };
+        let (by_stream, outcome) = (BTreeSet::new(), Outcome::default());
+        let open = Open { began: now, timeout, step, waits, by_stream, outcome, caller, item };
         let id = (open.item.origin.epoch, open.item.seq);
         self.open.insert(id, open);
         self.close_if_settled(id);
@@ -213,30 +216,36 @@ impl Confirmations {
             } else {
                 let Open { waits, item, .. } = &*open;
                 let waits = waits.iter().filter(|_| !item.is_large());
-                let lives = waits.map(|(name, epoch)| Life { name: Arc::clone(name), epoch: *epoch });
+                resend.extend(waits.map(|(name, epoch)| Resend {
+                    to: Life { name: Arc::clone(name), epoch: *epoch },
+                    item: Arc::clone(item),
+                }));
                 if open.step == BY_STREAM {
-                    self.by_stream.extend(lives.clone().map(|life| (id, life)));
+                    open.by_stream = open.waits.keys().cloned().collect();
                 }
-                resend.extend(lives.map(|to| Resend { to, item: Arc::clone(item) }));
                 open.step += 1;
             }
             self.close_if_settled(id);
         }
     }
 
-    /// The next member that still lacks a broadcast which is to be sent by stream as well, if a sync with it may begin.
-    pub(super) fn poll_by_stream(&mut self, may_begin: impl Fn(&Life) -> bool) -> Option<Life> {
-        while let Some((id, life)) = self.by_stream.front() {
-            let lacks = self.open.get(id).is_some_and(|open| open.waits.get(&life.name) == Some(&life.epoch));
-            if lacks && !may_begin(life) {
-                return None;
-            }
-            let (_, life) = self.by_stream.pop_front()?;
-            if lacks {
-                return Some(life);
-            }
-        }
-        None
+    /// The next member that is to get what it lacks by stream as well, of those with which a sync may begin, and how long that
+    /// may take: one that is out of reach leaves time for others.
+    pub(super) fn poll_by_stream(
+        &mut self,
+        now: Time,
+        may_begin: impl Fn(&Life) -> bool,
+    ) -> Option<(Life, Duration)> {
+        let found = self.open.values().find_map(|open| {
+            let lives = open.by_stream.iter().filter_map(|name| {
+                open.waits.get(name).map(|epoch| Life { name: Arc::clone(name), epoch: *epoch })
+            });
+            let limit = (open.began + open.timeout).since(now) / LEFT_BY_EACH;
+            lives.filter(&may_begin).map(|life| (life, limit)).next()
+        })?;
+        // It gets all broadcasts in one sync.
+        self.open.values_mut().for_each(|open| _ = open.by_stream.remove(&found.0.name));
+        Some(found)
     }
 
     /// This node leaves: callers are told what was confirmed until then.
@@ -336,7 +345,10 @@ impl PendingConfirms {
             rides: false,
             seqs: Vec::new(),
         });
-        if pending.seqs.len() < MAX_PENDING.1 && !pending.seqs.contains(&seq) {
+        if !pending.seqs.contains(&seq) {
+            if pending.seqs.len() == MAX_PENDING.1 {
+                pending.seqs.remove(0);
+            }
             pending.seqs.push(seq);
         }
         if pending.rides || due < pending.due {
@@ -453,9 +465,9 @@ mod tests {
             let now = BEGIN + LIMIT / STEPS * step;
             assert_eq!(confirmations.next(), Some(now));
             confirmations.expire(now, &mut resend);
-            assert_eq!(confirmations.poll_by_stream(|_| false), None, "no sync may begin");
-            let by_stream = confirmations.poll_by_stream(|_| true);
-            assert_eq!(by_stream, (step == BY_STREAM).then(|| life("b", 1)));
+            assert_eq!(confirmations.poll_by_stream(now, |_| false), None, "no sync may begin");
+            let by_stream = confirmations.poll_by_stream(now, |_| true);
+            assert_eq!(by_stream, (step == BY_STREAM).then(|| (life("b", 1), LIMIT / 16)));
             if step == HALF {
                 confirmations.confirmed(now, &life("a", 1), 1, 1);
             }
@@ -470,14 +482,23 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_has_confirmed_meanwhile_is_sent_nothing_by_stream() {
-        let (mut confirmations, (caller, _told)) = (Confirmations::default(), bounded(1));
-        confirmations.open(BEGIN, item("me", 1, 1), LIMIT, vec![life("a", 1), life("b", 1)], caller);
+    fn a_member_gets_all_that_it_lacks_in_one_stream_and_nothing_that_it_has_confirmed_meanwhile() {
+        let (mut confirmations, (caller, _told)) = (Confirmations::default(), bounded(2));
+        for seq in [1, 2] {
+            let asked = vec![life("a", 1), life("b", 1), life("c", 1)];
+            confirmations.open(BEGIN, item("me", 1, seq), LIMIT, asked, caller.clone());
+        }
         (HALF..=BY_STREAM)
             .for_each(|_| confirmations.expire(BEGIN + LIMIT / STEPS * BY_STREAM, &mut VecDeque::new()));
-        confirmations.confirmed(BEGIN + LIMIT, &life("a", 1), 1, 1);
-        assert_eq!(confirmations.poll_by_stream(|_| true), Some(life("b", 1)));
-        assert_eq!(confirmations.poll_by_stream(|_| true), None);
+        let now = BEGIN + LIMIT / STEPS * BY_STREAM;
+        (1..=2).for_each(|seq| confirmations.confirmed(now, &life("a", 1), 1, seq));
+        let mut next = || {
+            let is_free = |life: &Life| *life.name != *"b";
+            confirmations.poll_by_stream(now, is_free).map(|(life, _)| life)
+        };
+        assert_eq!([next(), next()], [Some(life("c", 1)), None]);
+        let free = confirmations.poll_by_stream(now, |_| true).map(|(life, _)| life);
+        assert_eq!(free, Some(life("b", 1)), "once a sync with it may begin");
     }
 
     #[test]

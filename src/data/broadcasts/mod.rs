@@ -398,9 +398,13 @@ impl Broadcasts {
         self.asks.remove(at)
     }
 
-    /// The next member that is to get a confirmed broadcast by stream, if a sync with it may begin.
-    pub(crate) fn poll_by_stream(&mut self, may_begin: impl Fn(&Life) -> bool) -> Option<Life> {
-        self.confirmations.poll_by_stream(may_begin)
+    /// The next member that is to get a confirmed broadcast by stream, and how long that may take.
+    pub(crate) fn poll_by_stream(
+        &mut self,
+        now: Time,
+        may_begin: impl Fn(&Life) -> bool,
+    ) -> Option<(Life, Duration)> {
+        self.confirmations.poll_by_stream(now, may_begin)
     }
 
     /// The origin to ask, since others claim a number that only the origin is believed about.

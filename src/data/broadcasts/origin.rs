@@ -151,8 +151,9 @@ impl Heard {
             None => *first = Some((until, *theirs)),
             Some((_, noted)) if noted.lacks(theirs) => {
                 let (at, noted) = later.get_or_insert((until, *theirs));
-                *at = until;
-                noted.give_up(theirs);
+                if noted.give_up(theirs) > 0 {
+                    *at = until;
+                }
             }
             Some(_) => {}
         }
@@ -460,6 +461,7 @@ mod tests {
         rig.heard.note_ungiven(BEGIN + HOLD, &Window::up_to(91));
         assert_eq!(rig.expire(BEGIN + HOLD).0, "90+87 91");
         assert_eq!(rig.take(BEGIN + HOLD, [7]), "~7", "another gives it");
+        rig.heard.note_ungiven(BEGIN + UNGIVEN / 2, &Window::up_to(91));
         assert_eq!((rig.heard.due(), rig.expire(BEGIN + UNGIVEN).0), (Some(BEGIN + UNGIVEN), "-47".into()));
         let later = BEGIN + HOLD + UNGIVEN;
         assert_eq!((rig.heard.due(), rig.expire(later).0), (Some(later), "-39".into()));

@@ -266,3 +266,20 @@ fn a_node_that_leaves_is_in_its_own_table_for_others_unless_nobody_lists_it() {
     displaced.node.leave(displaced.now);
     assert!(!displaced.node.shows_itself(), "the name is another's");
 }
+
+/// The node that it joins may list it from now on, and pass that on.
+#[test]
+fn a_leave_of_a_node_whose_join_has_been_heard_is_not_confirmed() {
+    for has_been_heard in [false, true] {
+        let start = Start::new(addr(0), EPOCH, 1);
+        let mut bench = Bench { node: Node::new(Config::lan("me"), start, ORIGIN), now: ORIGIN };
+        bench.node.join(bench.now, 1, &[addr(1)]);
+        let [(stream, _)] = bench.opened()[..] else { panic!("it joins") };
+        if has_been_heard {
+            bench.node.stream_began(bench.now, stream);
+            assert_eq!(bench.node.poll_stream(bench.now, stream, &mut Vec::new()), StreamStep::Send);
+        }
+        bench.node.leave(bench.now);
+        assert_eq!(done(&mut bench), Some(!has_been_heard));
+    }
+}

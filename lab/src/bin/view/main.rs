@@ -14,13 +14,12 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
-    time::Duration,
 };
 
 use lab::{
     options::read,
     recording::{self, Recording, TimelineNode},
-    view::{About, UNWRITTEN, accounts, build, page},
+    view::{About, accounts, build, page},
 };
 use options::{Options, Source, USAGE};
 
@@ -40,16 +39,16 @@ fn main() -> ExitCode {
 
 /// Writes the page, and returns the text to print about it.
 fn run(options: Options) -> Result<String, String> {
-    let ((recordings, offsets, about), unwritten) = match &options.source {
+    let ((recordings, offsets, about), are_whole) = match &options.source {
         Source::Simulation(plan) => {
             let (recordings, about) = simulate::run(plan);
             // Simulated hosts have one clock, and record all that they do.
             let offsets = vec![0; recordings.len()];
-            ((recordings, offsets, about), Duration::ZERO)
+            ((recordings, offsets, about), true)
         }
-        Source::Files(paths) => (from_files(paths)?, UNWRITTEN),
+        Source::Files(paths) => (from_files(paths)?, false),
     };
-    let (accounts, problems) = accounts(&recordings, &offsets, unwritten);
+    let (accounts, problems) = accounts(&recordings, &offsets, are_whole);
     problems.iter().for_each(|problem| eprintln!("{problem}"));
     let title = options.title.unwrap_or_else(|| about.title.clone());
     let mut run = build(&accounts, About { title, most_datagrams: options.datagrams, ..about });
