@@ -153,9 +153,9 @@ pub struct Config {
     /// (WAN).
     pub reap_left_after: Duration,
 
-    /// How long the identity of a departed member is remembered, counted from its departure, so that no old
-    /// update brings it back. Longer than any partition you expect, and at least twice the longest suspicion
-    /// (`2 · α · β · probe_interval`), or members that one node has forgotten are learned again from others that still suspect them.
+    /// How long the identity of a departed member is remembered, counted from its departure, so that no old update brings
+    /// it back. Longer than any partition you expect, and at least twice the longest suspicion (`2 · α · β ·
+    /// probe_interval`), or members that one node has forgotten are learned again from others that still suspect them.
     /// Longer takes memory, up to [`max_departed`](Self::max_departed). Defaults to 24 h, 72 h (WAN).
     pub forget_after: Duration,
 
@@ -179,9 +179,9 @@ pub struct Config {
     /// made-up members take more memory. Defaults to 65,536.
     pub max_members: usize,
 
-    /// The most departed members that are remembered; one that never answered makes room, or, if there is none, the one that
-    /// departed first of the host with the most (`evicted_departed`). Too few, and old updates can list a forgotten member again; more take memory.
-    /// Defaults to 16,384.
+    /// The most departed members that are remembered; one that never answered makes room, or, if there is none, the one
+    /// that departed first of the host with the most (`evicted_departed`). Too few, and old updates can list a forgotten
+    /// member again; more take memory. Defaults to 16,384.
     pub max_departed: usize,
 
     /// The most failed members whose address is stored to reconnect; the one whose next attempt is furthest off makes room

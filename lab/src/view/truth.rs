@@ -12,8 +12,8 @@ use super::{
     story::seconds,
 };
 
-/// By how much two events of different nodes must differ, in microseconds, for their order to be certain: clocks differ, datagrams
-/// are under way, and a process may be stalled for a moment.
+/// By how much two events of different nodes must differ, in microseconds, for their order to be certain: clocks differ,
+/// datagrams are under way, and a process may be stalled for a moment.
 const APART: u64 = 1_000_000;
 
 /// Judges verdicts by all recordings.
