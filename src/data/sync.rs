@@ -78,6 +78,8 @@ struct Exchange {
     /// Whether it is this side's turn.
     speaks: bool,
     said_hello: bool,
+    /// This node gives up sooner than the other side may need.
+    is_hurried: bool,
     /// This node's digests at the beginning, and those of the other side.
     before: DataDigest,
     theirs: Option<DataDigest>,
@@ -93,6 +95,7 @@ impl Exchange {
             turn: 0,
             speaks: opened.is_some(),
             said_hello: false,
+            is_hurried: false,
             before,
             theirs: None,
             broadcasts: broadcasts::Exchange::new(with),
@@ -240,6 +243,7 @@ impl Sync {
         match node.open_data_stream(now, with, limit) {
             Ok(stream) => {
                 let mut exchange = Exchange::new(with.clone(), Some(account), parts.digests());
+                exchange.is_hurried = limit < node.config().stream_timeout;
                 exchange.begin_turn(parts);
                 self.exchanges.insert(stream, exchange);
                 self.begun += 1;
@@ -331,8 +335,9 @@ impl Sync {
         let now = node.now();
         match result {
             Ok(()) => {}
-            // A stream that was not tried says nothing about the other side.
+            // A stream that was not tried, or given up soon, says nothing about the other side.
             Err(StreamFailure::NotTried) => return,
+            Err(StreamFailure::TimedOut) if exchange.is_hurried => return,
             Err(_) => {
                 self.pace.adapt(now, account, Taught::Failed, pace(node));
                 return self.broadcasts_pace.adapt(now, account, Taught::Failed, broadcasts::pace(node));

@@ -15,7 +15,7 @@ use super::{
     node::Node,
     reach::ReachProblem,
     session::{Purpose, Session, Step},
-    stream::{StreamId, StreamStep},
+    stream::{MAX_STREAMS, StreamId, StreamStep},
     time::Time,
     transmit::{Content, Transmit, Way},
 };
@@ -218,6 +218,7 @@ impl Node {
         let waits = |session: &&Session| matches!(session.purpose, Purpose::Carry { urgent: false, .. });
         let under_way = self.streams.sessions.values().filter(waits).count();
         under_way < priority.bounds().1
+            && self.streams.len() < MAX_STREAMS
             && self.carrier.may_open(self.now, self.config.probe_interval, priority)
     }
 

@@ -109,8 +109,8 @@ impl Node {
                     true => self.renew(id, identity, claim.addr, tags),
                     false => self.revive(id, identity, claim.addr, tags),
                 }
-                if by_itself {
-                    self.reconnects.forget_known(claim.name);
+                if by_itself && !self.table.get(id).contact.met {
+                    self.reconnects.set_known(claim.name, claim.addr);
                 }
                 if checks {
                     self.table.probe_next(id);

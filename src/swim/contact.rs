@@ -30,6 +30,8 @@ pub(super) struct Contact {
     /// Challenges since it was last heard from for certain: by datagram, and by stream.
     challenges: u8,
     challenges_by_stream: u8,
+    /// Whether a datagram was among them, which was not answered yet.
+    asked_by_datagram: bool,
     /// This node's probes of it that failed since then.
     missed: u8,
     /// It did not itself answer this node's last probe, and was not heard from since, even if relays say that they reach it.
@@ -83,7 +85,12 @@ impl Contact {
     /// Something that was sent to its address was answered.
     pub(super) fn on_answer(&mut self, now: Time) {
         (self.challenges, self.challenges_by_stream, self.missed, self.heard) = (0, 0, 0, now);
-        self.silent = false;
+        (self.silent, self.asked_by_datagram) = (false, false);
+    }
+
+    /// It is asked by datagram.
+    pub(super) fn ask_by_datagram(&mut self) {
+        self.asked_by_datagram = true;
     }
 
     /// It answered a datagram: relays are believed again.
@@ -99,9 +106,9 @@ impl Contact {
         may
     }
 
-    /// Whether it was challenged by as many datagrams as may be, in vain.
-    pub(super) fn has_all_challenges(self) -> bool {
-        self.challenges == MAX_CHALLENGES
+    /// Whether no further datagram may challenge it, and none of those that did was answered.
+    pub(super) fn was_challenged_in_vain(self) -> bool {
+        self.asked_by_datagram && self.challenges == MAX_CHALLENGES
     }
 
     /// A relay reached it.

@@ -139,13 +139,12 @@ impl Node {
         let record = self.table.get(id);
         let (name, shown) = (Arc::clone(&record.name), !record.tombstone);
         match state {
-            MemberState::Failed if old.is_live() => self.reconnect_later(id),
+            MemberState::Failed if old != MemberState::Failed => self.reconnect_later(id),
             // It is tried as before, if it is.
             MemberState::Failed => {}
             _ => {
-                let met = !record.contact.may_be_made_up();
-                self.reconnects.note_left(&name, met.then_some(record.addr), removed.is_some());
-                self.schedule_reconnect();
+                let answered = !record.contact.may_be_made_up();
+                self.note_left(&name, answered.then_some(record.addr), removed.is_some());
             }
         }
         // A member that did not say so itself is told, so that it can refute. One that never answered would not hear it, and may
@@ -181,7 +180,7 @@ impl Node {
         let mut record = self.record(name, nowhere, departure.state, departure.identity);
         // It may be a member of an earlier life.
         if departure.state == MemberState::Left {
-            self.reconnects.note_left(&record.name, None, departure.removed.is_some());
+            self.note_left(&record.name, None, departure.removed.is_some());
         }
         (record.since, record.tombstone) = (since, true);
         record.removed = departure.removed.map(Removed::of).map(Box::new);

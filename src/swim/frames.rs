@@ -79,6 +79,8 @@ impl Node {
             Step::Closed => return StreamStep::Close,
         };
         frame.finish();
+        self.joins.said_hello |=
+            session.step == Step::SendHello && matches!(session.purpose, Purpose::Join(_));
         self.set_step(stream, next);
         StreamStep::Send
     }

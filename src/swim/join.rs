@@ -58,6 +58,8 @@ pub(super) struct Joins {
     seed_delay: Duration,
     /// When a seed was reached last.
     pub(super) reached: Option<Time>,
+    /// A node that was joined may have heard of this one.
+    pub(super) said_hello: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -14,7 +14,6 @@ use super::{
     member::{Identity, MemberId, MemberState, Record},
     node::Node,
     phase::Phase,
-    session::{Purpose, Step},
     time::Time,
     timers::Timer,
     transmit::Behind,
@@ -84,19 +83,13 @@ impl Node {
             Phase::Starting if self.has_past_life() => self.begin_leave(),
             // No other node lists this one, so there is none to tell; but one that it is joining may, from now on.
             Phase::Starting | Phase::Displaced => {
-                let told = self.phase == Phase::Starting && self.is_told_by_a_join();
+                let told = self.phase == Phase::Starting && self.joins.said_hello;
                 self.leave.silent = !told;
                 self.withdraw();
                 self.end_leave_as(!told);
             }
             Phase::Live => self.begin_leave(),
         }
-    }
-
-    /// Whether a node that is being joined has heard of this one.
-    fn is_told_by_a_join(&self) -> bool {
-        let mut sessions = self.streams.sessions.values();
-        sessions.any(|session| matches!(session.purpose, Purpose::Join(_)) && session.step != Step::SendHello)
     }
 
     /// Whether an earlier life of this node was a member, as others or its own state file say.

@@ -78,21 +78,17 @@ impl Reconnects {
         self.left.len()
     }
 
-    /// A member left, or was removed. Its address, if it answered there, is that of its record.
-    pub(super) fn note_left(&mut self, name: &Arc<str>, addr: Option<SocketAddr>, was_removed: bool) {
-        let failed = self.forget(name).map(|(_, addr)| addr);
-        let known = self.forget_known(name).or(failed).or(addr);
-        if let Some(addr) = known.filter(|_| !was_removed) {
-            self.left.insert(Arc::clone(name), addr);
-        }
+    /// A member that left is listed or failed, was removed, or is forgotten.
+    pub(super) fn forget_left(&mut self, name: &str) -> Option<SocketAddr> {
+        self.left.remove(name)
     }
 
-    /// A member that left was removed, or is forgotten.
-    pub(super) fn forget_left(&mut self, name: &str) {
-        self.left.remove(name);
+    /// A member that has not answered where it is listed says itself that it is there.
+    pub(super) fn set_known(&mut self, name: &str, addr: SocketAddr) {
+        self.known.insert(name.into(), addr);
     }
 
-    /// A member of this name has answered where it is listed, or says so itself.
+    /// A member of this name has answered where it is listed.
     pub(super) fn forget_known(&mut self, name: &str) -> Option<SocketAddr> {
         self.known.remove(name)
     }
@@ -137,23 +133,37 @@ impl Reconnects {
 }
 
 impl Node {
-    /// A member is listed, perhaps elsewhere than before. If it has not answered there, the address is kept where it failed, or
-    /// else where it `lived` until now.
+    /// A member is listed, perhaps elsewhere than before. If it has not answered there, the address is kept where it failed,
+    /// `lived` until now, or left.
     pub(super) fn keep_known(&mut self, id: MemberId, lived: Option<SocketAddr>) {
         let Record { name, contact, .. } = self.table.get(id);
         let failed = self.reconnects.forget(name).map(|(_, addr)| addr);
-        self.reconnects.forget_left(name);
-        if let Some(known) = failed.or(lived).filter(|_| !contact.met) {
+        let left = self.reconnects.forget_left(name);
+        if let Some(known) = failed.or(lived).or(left).filter(|_| !contact.met) {
             self.reconnects.known.entry(Arc::clone(name)).or_insert(known);
         }
+    }
+
+    /// A member left, or was removed. Where nothing else is known, its address is that of its record, if it has ever answered.
+    pub(super) fn note_left(&mut self, name: &Arc<str>, addr: Option<SocketAddr>, was_removed: bool) {
+        let failed = self.reconnects.forget(name).map(|(_, addr)| addr);
+        let left = self.reconnects.forget_left(name);
+        let known = self.reconnects.forget_known(name).or(failed).or(addr).or(left);
+        let Some(addr) = known.filter(|_| !was_removed) else { return };
+        if self.reconnects.left.is_empty() {
+            // Its process is just ending.
+            self.reconnects.next_left = self.now + self.jittered(self.config.reconnect_max_delay);
+        }
+        self.reconnects.left.insert(Arc::clone(name), addr);
+        self.schedule_reconnect();
     }
 
     /// Remembers the address of a failed member. One that never answered may be made up, as may where others say that it is: the
     /// address where it was known before comes first.
     pub(super) fn reconnect_later(&mut self, id: MemberId) {
         let Record { name, addr, contact, .. } = self.table.get(id);
-        let known = self.reconnects.forget_known(name);
-        if let Some(addr) = known.or((!contact.may_be_made_up()).then_some(*addr)) {
+        let (known, left) = (self.reconnects.forget_known(name), self.reconnects.forget_left(name));
+        if let Some(addr) = known.or(left).or((!contact.may_be_made_up()).then_some(*addr)) {
             self.reconnect_from_now_on(Arc::clone(name), addr);
             self.schedule_reconnect();
         }
@@ -180,10 +190,11 @@ impl Node {
             return;
         }
         self.reconnects.last = Some(self.now);
-        if let Some((name, peer)) = self.reconnects.first_due(self.now) {
-            self.try_failed(name, peer);
-        } else if self.reconnects.next_left <= self.now && self.may_try_left() {
+        // Of many failed members one is always due.
+        if self.reconnects.next_left <= self.now && self.may_try_left() {
             self.try_left();
+        } else if let Some((name, peer)) = self.reconnects.first_due(self.now) {
+            self.try_failed(name, peer);
         }
         self.schedule_reconnect();
     }

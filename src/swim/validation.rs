@@ -452,8 +452,11 @@ impl Node {
             return false;
         }
         let Record { name, addr, contact, .. } = self.table.get(id);
-        let in_vain = by_stream.is_some() && contact.has_all_challenges();
+        let in_vain = by_stream.is_some() && contact.was_challenged_in_vain();
         let (name, addr) = (Arc::clone(name), *addr);
+        if by_stream.is_none() {
+            self.table.contact_mut(id).ask_by_datagram();
+        }
         let seq = self.ping_by(by_stream, addr, &name, Behind::Nothing);
         let challenged = Challenged { name, addr, in_vain };
         self.metrics.evicted_challenges += u64::from(self.challenges.push(seq, challenged));

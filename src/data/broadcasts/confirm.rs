@@ -37,8 +37,8 @@ const STEPS: u32 = 32;
 const HALF: u32 = STEPS / 2;
 /// From this step on the broadcast goes by stream as well.
 const BY_STREAM: u32 = STEPS / 4 * 3;
-/// One such stream takes at most this part of the time that is left.
-const LEFT_BY_EACH: u32 = 4;
+/// One such stream takes at most this part of the time that is left, if so many members wait for one.
+const LEFT_BY_EACH: usize = 4;
 /// How long a Confirm waits for a packet to a member that datagrams do not reach.
 const RIDE: Duration = Duration::from_secs(10);
 
@@ -100,7 +100,12 @@ impl Open {
         self.began + self.timeout.mul_f64(f64::from(self.step) / f64::from(STEPS))
     }
 
+    fn ends(&self) -> Time {
+        self.began + self.timeout
+    }
+
     fn settle(&mut self, name: &str, why: Unconfirmed) {
+        self.by_stream.remove(name);
         if let Some((name, epoch)) = self.waits.remove_entry(name) {
             self.outcome.missing.push((Life { name, epoch }, why));
         }
@@ -165,6 +170,7 @@ impl Confirmations {
             return;
         }
         open.waits.remove(&by.name);
+        open.by_stream.remove(&by.name);
         open.outcome.reached.push((Arc::clone(&by.name), now.since(open.began)));
         open.outcome.repaired += usize::from(open.step > HALF && !open.item.is_large());
         self.close_if_settled((epoch, seq));
@@ -211,7 +217,7 @@ impl Confirmations {
             self.open.iter().filter(|(_, open)| open.next() <= now).map(|(id, _)| *id).collect();
         for id in due {
             let Some(open) = self.open.get_mut(&id) else { continue };
-            if now >= open.began + open.timeout {
+            if now >= open.ends() {
                 open.settle_all(&Unconfirmed::Silent);
             } else {
                 let Open { waits, item, .. } = &*open;
@@ -230,22 +236,26 @@ impl Confirmations {
     }
 
     /// The next member that is to get what it lacks by stream as well, of those with which a sync may begin, and how long that
-    /// may take: one that is out of reach leaves time for others.
+    /// may take: one that is out of reach leaves time for three others.
     pub(super) fn poll_by_stream(
         &mut self,
         now: Time,
         may_begin: impl Fn(&Life) -> bool,
     ) -> Option<(Life, Duration)> {
-        let found = self.open.values().find_map(|open| {
-            let lives = open.by_stream.iter().filter_map(|name| {
-                open.waits.get(name).map(|epoch| Life { name: Arc::clone(name), epoch: *epoch })
-            });
-            let limit = (open.began + open.timeout).since(now) / LEFT_BY_EACH;
-            lives.filter(&may_begin).map(|life| (life, limit)).next()
+        let life = self.open.values().filter(|open| now < open.ends()).find_map(|open| {
+            let waits =
+                |name: &Arc<str>| Some(Life { name: Arc::clone(name), epoch: *open.waits.get(name)? });
+            open.by_stream.iter().filter_map(waits).find(&may_begin)
         })?;
-        // It gets all broadcasts in one sync.
-        self.open.values_mut().for_each(|open| _ = open.by_stream.remove(&found.0.name));
-        Some(found)
+        // It gets all that it lacks in one sync.
+        let its = self.open.values_mut().filter(|open| open.by_stream.contains(&life.name));
+        let limits = its.map(|open| {
+            let limit = open.ends().since(now) / open.by_stream.len().min(LEFT_BY_EACH) as u32;
+            open.by_stream.remove(&life.name);
+            limit
+        });
+        let limit = limits.max()?;
+        Some((life, limit))
     }
 
     /// This node leaves: callers are told what was confirmed until then.
@@ -467,7 +477,7 @@ mod tests {
             confirmations.expire(now, &mut resend);
             assert_eq!(confirmations.poll_by_stream(now, |_| false), None, "no sync may begin");
             let by_stream = confirmations.poll_by_stream(now, |_| true);
-            assert_eq!(by_stream, (step == BY_STREAM).then(|| (life("b", 1), LIMIT / 16)));
+            assert_eq!(by_stream, (step == BY_STREAM).then(|| (life("b", 1), LIMIT / 4)));
             if step == HALF {
                 confirmations.confirmed(now, &life("a", 1), 1, 1);
             }
@@ -484,19 +494,21 @@ mod tests {
     #[test]
     fn a_member_gets_all_that_it_lacks_in_one_stream_and_nothing_that_it_has_confirmed_meanwhile() {
         let (mut confirmations, (caller, _told)) = (Confirmations::default(), bounded(2));
-        for seq in [1, 2] {
+        // The second one has eight times as long left when it is time for both.
+        let now = BEGIN + LIMIT * 8;
+        for (seq, limit) in [(1, LIMIT), (2, LIMIT * 8)] {
             let asked = vec![life("a", 1), life("b", 1), life("c", 1)];
-            confirmations.open(BEGIN, item("me", 1, seq), LIMIT, asked, caller.clone());
+            let began = BEGIN + (LIMIT * 8 - limit * 3 / 4);
+            confirmations.open(began, item("me", 1, seq), limit, asked, caller.clone());
         }
-        (HALF..=BY_STREAM)
-            .for_each(|_| confirmations.expire(BEGIN + LIMIT / STEPS * BY_STREAM, &mut VecDeque::new()));
-        let now = BEGIN + LIMIT / STEPS * BY_STREAM;
+        (HALF..=BY_STREAM).for_each(|_| confirmations.expire(now, &mut VecDeque::new()));
         (1..=2).for_each(|seq| confirmations.confirmed(now, &life("a", 1), 1, seq));
-        let mut next = || {
-            let is_free = |life: &Life| *life.name != *"b";
-            confirmations.poll_by_stream(now, is_free).map(|(life, _)| life)
-        };
-        assert_eq!([next(), next()], [Some(life("c", 1)), None]);
+        let mut next = || confirmations.poll_by_stream(now, |life| *life.name != *"b");
+        assert_eq!(
+            [next(), next()],
+            [Some((life("c", 1), LIMIT)), None],
+            "two wait for two seconds of the other"
+        );
         let free = confirmations.poll_by_stream(now, |_| true).map(|(life, _)| life);
         assert_eq!(free, Some(life("b", 1)), "once a sync with it may begin");
     }

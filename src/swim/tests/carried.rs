@@ -256,6 +256,21 @@ fn a_member_that_answers_datagrams_is_not_reached_by_stream_because_others_call_
     }
 }
 
+/// Pings in its name from elsewhere use up its challenges, and nobody asks it by datagram.
+#[test]
+fn a_member_that_no_datagram_asked_is_not_reached_by_stream_because_it_answers_by_one() {
+    let mut bench = Bench::new(3);
+    (0..3).for_each(|_| _ = bench.receive_as(Some("m1"), addr(60), &Ping { seq: 5, target: "me" }));
+    call(&mut bench, addr(60), "m1");
+    assert_eq!(bench.asked_at(addr(1)), [""; 0]);
+    let [(stream, _)] = bench.opened()[..] else { panic!("it is asked by stream") };
+    let (seq, _) = frame_of(&mut bench, stream).expect("it is pinged");
+    let token = bench.node.token_for("m1", addr(1));
+    let answer = forge::proven_packet("m1", token, &[Message::Ack(Ack { seq })]);
+    bench.node.handle_frame(bench.now, stream, &answer);
+    assert!(!bench.node.carrier.carries_to("m1"));
+}
+
 /// Others use up the streams for a while.
 #[test]
 fn a_member_that_no_stream_could_be_opened_for_is_asked_by_stream_later() {

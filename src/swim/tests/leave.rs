@@ -281,5 +281,6 @@ fn a_leave_of_a_node_whose_join_has_been_heard_is_not_confirmed() {
         }
         bench.node.leave(bench.now);
         assert_eq!(done(&mut bench), Some(!has_been_heard));
+        assert_eq!(bench.node.leave.silent, !has_been_heard, "who asks is told");
     }
 }

@@ -324,6 +324,16 @@ fn of_two_claims_at_one_address_the_greater_counts_in_either_order() {
         let [first, second] = incarnations.map(|incarnation| alive("m2", incarnation, addr(66)));
         bench.receive(&first).move_to(&second);
         assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 2)), "{incarnations:?}");
+        // Members of two hosts say it at the same time.
+        let mut bench = Bench::new(3);
+        bench.receive(&first);
+        bench.receive_from(addr(3), &second);
+        bench.pass(millis(200));
+        let pings: Vec<_> = bench.sent().into_iter().filter(|(to, _)| *to == addr(66)).collect();
+        for (seq, _) in pings.iter().filter_map(|(_, packet)| forge::ping(packet)) {
+            bench.receive_as(Some("m2"), addr(66), &Ack { seq });
+        }
+        assert_eq!(bench.standing("m2"), Some((MemberState::Alive, 2)), "{incarnations:?}");
     }
 }
 

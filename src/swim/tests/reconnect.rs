@@ -144,3 +144,37 @@ fn a_node_that_is_alone_tries_members_that_left_and_none_that_were_removed() {
         assert_eq!(tried, if has_company { BTreeSet::new() } else { all.into() });
     }
 }
+
+#[test]
+fn a_node_that_is_alone_tries_a_member_that_left_though_many_failed() {
+    let mut bench = Bench::new(16);
+    say(&mut bench, "m16", addr(16), &[Message::Left(left("m16", 0))]);
+    (3..=15).for_each(|at| _ = bench.receive(&failed(&format!("m{at}"), 0)));
+    bench.receive_from(addr(2), &failed("m1", 0));
+    // Nobody answers: m2 fails soon.
+    assert_eq!((bench.node.reconnects.len(), bench.node.reconnects.left()), (14, 1));
+    assert!(is_tried(&mut bench, "m16", 16));
+}
+
+/// Another says that it left, and another that it is back, elsewhere.
+#[test]
+fn a_member_that_is_said_to_have_left_and_to_be_back_is_tried_where_it_was() {
+    let mut bench = Bench::new(2);
+    bench.node.rejoin(bench.now, &EarlierLife::new(EPOCH, [("v1".into(), addr(5))]));
+    bench.sync(gone("v1", 0, true, 0));
+    assert_eq!((bench.node.reconnects.len(), bench.node.reconnects.left()), (0, 1));
+    bench.sync(Message::Alive(Alive { epoch: EPOCH + 1, ..alive("v1", 0, addr(50)) }));
+    assert_eq!((bench.node.reconnects.left(), bench.node.reconnects.known()), (0, 1));
+    fails(&mut bench, "v1", 50);
+    assert!(is_tried(&mut bench, "v1", 5));
+}
+
+#[test]
+fn a_member_that_left_and_was_removed_later_is_not_tried() {
+    let mut bench = Bench::new(2);
+    say(&mut bench, "m2", addr(2), &[Message::Left(left("m2", 0))]);
+    bench.sync(Message::Failed(Failed { epoch: EPOCH + 1, ..failed("m2", 0) }));
+    assert_eq!((bench.node.reconnects.len(), bench.node.reconnects.left()), (1, 0), "a later life failed");
+    bench.node.remove(bench.now, "m2", Removal::Leave).expect("it failed");
+    assert_eq!((bench.node.reconnects.len(), bench.node.reconnects.left()), (0, 0));
+}
