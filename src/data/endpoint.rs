@@ -285,6 +285,7 @@ impl Endpoint {
         self.hasten_sync(now);
         let parts = DataKinds { broadcasts: &mut self.broadcasts, key_values: &mut self.key_values };
         self.sync.settle(now, &mut self.node, &parts);
+        // If that began one, the next has its time now.
         self.hasten_sync(now);
         self.ask_for_room(now);
     }

@@ -80,9 +80,15 @@ impl Moves {
         recent.map(|(_, (_, asked))| asked)
     }
 
-    fn is_asked(&self, new: &Introduction, now: Time, patience: Duration) -> bool {
-        let mut asked = self.asked_lately(now, patience).map(|asked| &asked.claim);
-        asked.any(|asked| (&asked.name, asked.addr) == (&new.name, new.addr))
+    /// Those of them that are about the same member at the same address.
+    fn asked_alike<'a>(
+        &'a self,
+        new: &'a Introduction,
+        now: Time,
+        patience: Duration,
+    ) -> impl Iterator<Item = &'a Introduction> {
+        let asked = self.asked_lately(now, patience).map(|asked| &asked.claim);
+        asked.filter(|asked| (&asked.name, asked.addr) == (&new.name, new.addr))
     }
 
     /// Whether another's claim about an address waits, or was asked about less than `patience` ago.
@@ -187,7 +193,7 @@ impl Node {
             if new.claim.identity > other.claim.identity {
                 *other = new;
             }
-        } else if !self.moves.is_asked(&new.claim, self.now, self.config.gossip_interval) {
+        } else if self.moves.asked_alike(&new.claim, self.now, self.config.gossip_interval).next().is_none() {
             if self.moves.waiting() == MAX_MOVES {
                 self.metrics.dropped_unverified += u64::from(self.moves.make_room());
             }
@@ -219,10 +225,8 @@ impl Node {
 
     /// Whether this claim, or a greater one, was just asked about at the same address: perhaps by the member's own word.
     fn is_answered_soon(&self, claim: &Introduction) -> bool {
-        let mut asked = self.moves.asked_lately(self.now, self.config.gossip_interval);
-        asked.any(|Move { claim: asked, .. }| {
-            (&asked.name, asked.addr) == (&claim.name, claim.addr) && asked.identity >= claim.identity
-        })
+        let mut asked = self.moves.asked_alike(claim, self.now, self.config.gossip_interval);
+        asked.any(|asked| asked.identity >= claim.identity)
     }
 
     /// It answers at the claimed address, perhaps with a token.

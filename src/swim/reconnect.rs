@@ -111,7 +111,7 @@ impl Reconnects {
         full
     }
 
-    fn forget(&mut self, name: &str) -> Option<(Arc<str>, SocketAddr)> {
+    fn forget(&mut self, name: &str) -> Option<SocketAddr> {
         let (name, peer) = self.failed.remove_entry(name)?;
         let due = (peer.next, name);
         self.due.remove(&due);
@@ -123,7 +123,7 @@ impl Reconnects {
                 }
             }
         }
-        Some((due.1, peer.addr))
+        Some(peer.addr)
     }
 
     fn first_due(&self, now: Time) -> Option<(Arc<str>, FailedPeer)> {
@@ -137,7 +137,7 @@ impl Node {
     /// `lived` until now, or left.
     pub(super) fn keep_known(&mut self, id: MemberId, lived: Option<SocketAddr>) {
         let Record { name, contact, .. } = self.table.get(id);
-        let failed = self.reconnects.forget(name).map(|(_, addr)| addr);
+        let failed = self.reconnects.forget(name);
         let left = self.reconnects.forget_left(name);
         if let Some(known) = failed.or(lived).or(left).filter(|_| !contact.met) {
             self.reconnects.known.entry(Arc::clone(name)).or_insert(known);
@@ -146,7 +146,7 @@ impl Node {
 
     /// A member left, or was removed. Where nothing else is known, its address is that of its record, if it has ever answered.
     pub(super) fn note_left(&mut self, name: &Arc<str>, addr: Option<SocketAddr>, was_removed: bool) {
-        let failed = self.reconnects.forget(name).map(|(_, addr)| addr);
+        let failed = self.reconnects.forget(name);
         let left = self.reconnects.forget_left(name);
         let known = self.reconnects.forget_known(name).or(failed).or(addr).or(left);
         let Some(addr) = known.filter(|_| !was_removed) else { return };

@@ -316,18 +316,18 @@ fn recorded(world: &mut World) -> Run {
     build(&accounts, About { most_datagrams: usize::MAX, ..About::default() })
 }
 
-/// Five nodes, recorded for ten seconds.
-fn five() -> World {
-    let mut world = World::new(4);
+/// A cluster that was recorded for ten seconds.
+fn cluster(seed: u64, nodes: usize) -> World {
+    let mut world = World::new(seed);
     world.record(64 << 20);
-    world.start_cluster(5, Config::lan);
+    world.start_cluster(nodes, Config::lan);
     world.run_for(Duration::from_secs(10));
     world
 }
 
 /// A recorded run of five nodes, of which one crashes and one is held up; and its page.
 fn simulated() -> (World, Run) {
-    let mut world = five();
+    let mut world = cluster(4, 5);
     world.crash(3);
     world.pause(1, Duration::from_secs(12));
     world.run_for(Duration::from_secs(40));
@@ -350,10 +350,7 @@ fn the_end_of_a_recording_is_no_proof_that_its_process_ended() {
 
 #[test]
 fn of_many_verdicts_the_last_are_explained() {
-    let mut world = World::new(5);
-    world.record(64 << 20);
-    world.start_cluster(20, Config::lan);
-    world.run_for(Duration::from_secs(10));
+    let mut world = cluster(5, 20);
     (2..20).for_each(|host| world.crash(host));
     let is_failed = |(_, event): &&(_, Event)| matches!(event, Event::Failed { .. });
     let failed = |world: &World| world.hosts[0].events.iter().filter(is_failed).count();
@@ -369,7 +366,7 @@ fn of_many_verdicts_the_last_are_explained() {
 
 #[test]
 fn a_member_that_was_started_again_did_not_run_as_it_was_before() {
-    let mut world = five();
+    let mut world = cluster(4, 5);
     world.restart(3);
     world.run_for(Duration::from_secs(20));
     let run = recorded(&mut world);
@@ -381,7 +378,7 @@ fn a_member_that_was_started_again_did_not_run_as_it_was_before() {
 
 #[test]
 fn a_member_that_crashed_and_was_removed_did_not_run() {
-    let mut world = five();
+    let mut world = cluster(4, 5);
     world.crash(3);
     world.run_for(Duration::from_secs(40));
     world.with(0, |node, now| node.remove(now, "n3", Removal::Leave)).unwrap();
@@ -488,10 +485,7 @@ fn the_page_works_in_a_browser() {
 /// A cluster of nine without trouble has more pairs than have a row each, and no row at all.
 #[test]
 fn a_key_that_finds_no_row_is_no_error() {
-    let mut world = World::new(4);
-    world.record(64 << 20);
-    world.start_cluster(9, Config::lan);
-    world.run_for(Duration::from_secs(10));
+    let mut world = cluster(4, 9);
     let press = r#"<script>
 addEventListener("error", () => { document.body.dataset.failed = "true"; });
 byId("beliefs").dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowDown" }));

@@ -200,9 +200,9 @@ impl Messages {
         stream: StreamId,
         received: Result<Option<Received>, Malformed>,
     ) -> Result<(), Malformed> {
-        match received {
-            Ok(None) => {}
-            Ok(Some((Head::Ask { id, life, kind, within_ms, topic }, payload))) => {
+        match received? {
+            None => {}
+            Some((Head::Ask { id, life, kind, within_ms, topic }, payload)) => {
                 let within = Duration::from_millis(within_ms.into());
                 let account = node.account_of_member(&from.name);
                 let arrived = Arrived { from, account, id, kind, topic: &topic, within };
@@ -211,15 +211,11 @@ impl Messages {
                     None => node.close_data_stream(now, stream),
                 }
             }
-            Ok(Some((Head::Answer { epoch, id, status }, payload))) => {
+            Some((Head::Answer { epoch, id, status }, payload)) => {
                 // If an answer is too long, the caller learns only that there is one.
                 let answer = payload.map_or(Status::Expired.into(), |payload| Answer { status, payload });
                 self.asker.on_answer(node, now, &from.name, (epoch, id), &answer);
                 node.close_data_stream(now, stream);
-            }
-            Err(Malformed) => {
-                node.close_data_stream(now, stream);
-                return Err(Malformed);
             }
         }
         Ok(())

@@ -248,7 +248,7 @@ fn a_confirmed_broadcast_goes_by_stream_to_all_members_that_datagrams_do_not_rea
 
 /// A firewall between two sites: others reach these members, their origin does not.
 #[test]
-fn members_out_of_reach_that_lack_a_confirmed_broadcast_keep_no_other_sync_from_beginning() {
+fn members_out_of_reach_that_lack_a_confirmed_broadcast_cost_no_syncs_once_its_time_is_over() {
     let mut world = World::new(7);
     world.start_cluster(12, Config::lan);
     world.run_for(20 * SECOND);

@@ -1,6 +1,6 @@
 //! The contents of a recording, and the result of running it again.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use lab::recording::{Recording, Replay, WhatIf};
 use syncswim::{
@@ -11,15 +11,16 @@ use syncswim::{
 
 use crate::Options;
 
-/// Prints an account of a recording, up to a time after its beginning. Returns whether its replay is as recorded.
-pub(crate) fn run(recording: &Recording, options: &Options, until: Option<Duration>) -> bool {
+/// Prints an account of a recording. Returns whether its replay is as recorded.
+pub(crate) fn run(recording: &Recording, options: &Options) -> bool {
     println!("{}: recorded by {}", recording.name(), recording.build());
     if !recording.is_of_this_build() {
         println!("  THIS PROGRAM HAS ANOTHER CORE: it may do something else");
     }
     recording.damage().iter().for_each(|damage| println!("  DAMAGED: {damage}"));
     let began = recording.segments()[0].at();
-    let until = until.map(|after| began + after);
+    // With a verdict, the time chooses which.
+    let until = options.at.filter(|_| options.verdict.is_none()).map(|after| began + after);
     let mut replay = recording.replay();
     let mut counted = Counted::default();
     let (mut is_well, mut extent) = (true, "every output and every state");

@@ -143,10 +143,8 @@ fn run(options: &Options) -> bool {
     };
     let recordings: Vec<Recording> = options.files.iter().filter_map(read).collect();
     let mut is_well = recordings.len() == options.files.len();
-    // With a verdict, the time chooses which.
-    let until = options.at.filter(|_| options.verdict.is_none());
     for recording in &recordings {
-        is_well &= account::run(recording, options, until);
+        is_well &= account::run(recording, options);
     }
     if let Some(name) = &options.verdict {
         is_well &= merged::verdict(&recordings, name, options.at.unwrap_or_default());
